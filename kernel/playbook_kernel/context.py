@@ -1,0 +1,101 @@
+"""What a plugin may touch while a campaign runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from attrs import define, field, frozen
+
+from .drivers import Driver, Session
+from .model import DriverRef, Event, Fact, Node, Trial
+
+if TYPE_CHECKING:
+    import structlog
+
+D = TypeVar("D", bound=Driver[Any])
+
+
+@frozen
+class Effect:
+    """Something that was, or is about to be, changed outside this process, as the journal has it.
+
+    ``kind`` names who knows how to undo it (``compose``, ``file``, ``process``, ...), ``data`` is what undoing needs: JSON,
+    no secrets. ``state``: ``intended`` (may or may not have happened), ``done`` or ``undone``.
+    """
+
+    id: int
+    kind: str
+    node: str
+    data: Mapping[str, Any] = field(factory=dict)
+    state: str = "intended"
+
+
+class Effects(Protocol):
+    """The journal, as a trial sees it."""
+
+    def intend(self, kind: str, node: str, **data: Fact) -> Effect:
+        """Record that something is about to be done; returns once that is on disk. Only then do it."""
+        ...
+
+    def done(self, effect: Effect, **data: Fact) -> None:
+        """Record that it was done, with what was learned (ids)."""
+        ...
+
+    def undone(self, effect: Effect) -> None:
+        """Record that it was undone, and verified to be."""
+        ...
+
+    def open(self, kind: str | None = None, node: str | None = None) -> Sequence[Effect]:
+        """Every effect of this trial that is not known to be undone, newest first."""
+        ...
+
+
+class Sessions(Protocol):
+    """The nodes' sessions, opened when first asked for and shared by all."""
+
+    def __call__(self, node: str) -> Session:
+        """The session of a node. Raises Unreachable, HostKeyRejected, AuthenticationFailed, or KeyError."""
+        ...
+
+
+@define(eq=False)
+class TrialContext:
+    """Handed to every lifecycle hook of one trial, in the trial's own process.
+
+    ``nodes``: those that the trial uses, by name; ``facts``: what discovery found, by node. ``directory``: the trial's
+    folder in the results; everything that is to be kept goes there. ``stash``: for plugins to keep things from one hook
+    to the next, keyed by their own name. ``emergency``: this process only cleans up after one that died.
+    """
+
+    run: str
+    trial: Trial
+    nodes: Mapping[str, Node]
+    directory: Path
+    session: Sessions
+    effects: Effects
+    emit: Callable[[Event], None] = field(repr=False)
+    build: Callable[[type[D], DriverRef], D] = field(repr=False)
+    log: structlog.typing.FilteringBoundLogger = field(repr=False)
+    facts: MutableMapping[str, dict[str, Fact]] = field(factory=dict)
+    stash: MutableMapping[str, Any] = field(factory=dict, repr=False)
+    emergency: bool = False
+
+    def warn(self, message: str, node: str = "") -> None:
+        """Tell the user something that fails nothing; it is in the log, on the screen and in the report."""
+        from .model import Warned
+
+        self.emit(Warned(message, node, trial=self.trial.id, scenario=self.trial.scenario.name))
+
+
+@define(eq=False)
+class CampaignContext:
+    """Handed to hooks that run in the parent. ``folder``: the run's folder."""
+
+    run: str
+    folder: Path
+    nodes: Mapping[str, Node]
+    log: structlog.typing.FilteringBoundLogger = field(repr=False)
+    build: Callable[[type[D], DriverRef], D] = field(repr=False)
+    quiet: bool = False
