@@ -124,9 +124,7 @@ class CommandFailed(PlaybookError):
     exit_code = 1
     error_class = "command"
 
-    def __init__(
-        self, node: str, argv: Sequence[str], status: int, stderr: str = "", stdout: str = ""
-    ) -> None:
+    def __init__(self, node: str, argv: Sequence[str], status: int, stderr: str = "", stdout: str = "") -> None:
         self.node, self.argv, self.status, self.stderr, self.stdout = (
             node,
             tuple(argv),
@@ -135,9 +133,7 @@ class CommandFailed(PlaybookError):
             stdout,
         )
         tail = (stderr.strip() or stdout.strip()).splitlines()[-1:]
-        super().__init__(
-            f"{node}: {argv[0] if argv else '?'} exited {status}" + (f": {tail[0]}" if tail else "")
-        )
+        super().__init__(f"{node}: {argv[0] if argv else '?'} exited {status}" + (f": {tail[0]}" if tail else ""))
 
 
 class CommandTimeout(CommandFailed):
@@ -145,9 +141,7 @@ class CommandTimeout(CommandFailed):
 
     error_class = "timeout"
 
-    def __init__(
-        self, node: str, argv: Sequence[str], seconds: float, stderr: str = "", stdout: str = ""
-    ) -> None:
+    def __init__(self, node: str, argv: Sequence[str], seconds: float, stderr: str = "", stdout: str = "") -> None:
         super().__init__(node, argv, 124, stderr, stdout)
         self.seconds = seconds
         self.args = (f"{node}: {argv[0] if argv else '?'} was killed: not done within {seconds:.3g} s",)

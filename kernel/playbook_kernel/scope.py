@@ -184,9 +184,7 @@ def run_all(calls: Sequence[Callable[[], T]], *, limit: int | None = None) -> li
         work()
         return results
     threads = [
-        threading.Thread(
-            target=contextvars.copy_context().run, args=(work,), daemon=True, name=f"run-all-{n}"
-        )
+        threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True, name=f"run-all-{n}")
         for n in range(width)
     ]
     for thread in threads:

@@ -171,8 +171,23 @@ class ReportWritten(Event):
 EVENTS: Mapping[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
-        CampaignStarted, ScenarioSkipped, TrialStarted, PhaseStarted, PhaseEnded, FactsFound, ServiceChanged,
-        HealthChecked, Output, Progress, ArtifactKept, ResidueFound, Warned, TrialEnded, ScenarioEnded, Waiting,
-        CampaignEnded, ReportWritten,
+        CampaignStarted,
+        ScenarioSkipped,
+        TrialStarted,
+        PhaseStarted,
+        PhaseEnded,
+        FactsFound,
+        ServiceChanged,
+        HealthChecked,
+        Output,
+        Progress,
+        ArtifactKept,
+        ResidueFound,
+        Warned,
+        TrialEnded,
+        ScenarioEnded,
+        Waiting,
+        CampaignEnded,
+        ReportWritten,
     )
-}  # fmt: skip
+}

@@ -81,11 +81,7 @@ class RetryPolicy:
 
     def further(self, error_class: str) -> int:
         """How many further tries an error of this class deserves."""
-        return (
-            0
-            if error_class in ("config", "plugin", "cancelled")
-            else self.attempts.get(error_class, self.other)
-        )
+        return 0 if error_class in ("config", "plugin", "cancelled") else self.attempts.get(error_class, self.other)
 
 
 @frozen
