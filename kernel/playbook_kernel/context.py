@@ -21,8 +21,8 @@ D = TypeVar("D", bound=Driver[Any])
 class Effect:
     """Something that was, or is about to be, changed outside this process, as the journal has it.
 
-    ``kind`` names who knows how to undo it (``compose``, ``file``, ``process``, ...), ``data`` is what undoing needs: JSON,
-    no secrets. ``state``: ``intended`` (may or may not have happened), ``done`` or ``undone``.
+    ``kind`` names who knows how to undo it (``compose``, ``file``, ``process``, ...), ``data`` is what undoing needs:
+    JSON, no secrets. ``state``: ``intended`` (may or may not have happened), ``done`` or ``undone``.
     """
 
     id: int

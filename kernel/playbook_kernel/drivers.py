@@ -105,8 +105,10 @@ class Completed:
 
 
 class Process(ABC):
-    """A command that runs on a node, under a guard: it dies, with its process group, when its deadline passes, when it
-    is killed, when this process dies, or when the connection is lost and its input ends.
+    """A command that runs on a node, under a guard.
+
+    It dies, with its whole process group, when its deadline passes, when it is killed, when this process dies, or when
+    the connection is lost and its input ends.
 
     Leaving it as a context manager while it runs kills it. Not for use by several threads at once, except :meth:`kill`.
     """
@@ -161,8 +163,8 @@ class Process(ABC):
 class Session(ABC):
     """An open line to one node, safe for use by many threads.
 
-    Every call is bounded by its ``timeout`` and by the scope it runs in (:func:`playbook_kernel.api.current`), whichever
-    ends first. A lost connection is re-opened, once for all threads, before the next command. Arguments are quoted
+    Every call is bounded by its ``timeout`` and by the scope it runs in (:func:`playbook_kernel.api.current`),
+    whichever ends first. A lost connection is re-opened, once for all threads, before the next command. Arguments are quoted
     exactly once, here; nothing else of the project builds shell strings from data.
     """
 
@@ -306,8 +308,8 @@ class Share:
 class State:
     """What a composer sees of one service on its node, now.
 
-    ``status``: ``absent``, ``created``, ``running``, ``paused``, ``restarting`` or ``exited``. ``health`` is the engine's own
-    verdict: ``""`` (none), ``starting``, ``healthy``, ``unhealthy``. ``handle``: container ids or pids, JSON.
+    ``status``: ``absent``, ``created``, ``running``, ``paused``, ``restarting`` or ``exited``. ``health`` is the
+    engine's own verdict: ``""`` (none), ``starting``, ``healthy``, ``unhealthy``. ``handle``: container ids or pids, JSON.
     """
 
     service: str
@@ -359,7 +361,7 @@ class Composer(Driver[OptionsT]):
 
     @abstractmethod
     def logs(self, session: Session, share: Share, service: str, into: Path, *, limit: int) -> Path | None:
-        """Write the service's output (the last ``limit`` bytes of it) to a file under ``into``; None if there is none."""
+        """Write the service's output (its last ``limit`` bytes) to a file under ``into``; None if there is none."""
 
     @abstractmethod
     def stop(self, ctx: TrialContext, session: Session, share: Share, service: str) -> None:

@@ -93,8 +93,8 @@ def playbook_discover(ctx: TrialContext, node: Node, session: Session) -> Mappin
 def playbook_deploy(ctx: TrialContext, scenario: Scenario) -> Deployment | None:
     """Bring the scenario's services up, in order, and return once all are ready. None leaves it to another plugin.
 
-    Every effect must be announced through ``ctx.effects.intend`` before it is made, so that cleanup finds it even if this
-    process dies.
+    Every effect must be announced through ``ctx.effects.intend`` before it is made, so that cleanup finds it even if
+    this process dies.
 
     .. versionadded:: 0.1
     """
@@ -130,8 +130,8 @@ def playbook_collect(ctx: TrialContext, deployment: Deployment | None) -> Iterab
 def playbook_cleanup(ctx: TrialContext, deployment: Deployment | None) -> Iterable[Residue] | None:
     """Undo what you did, verify that it is undone, and return what is left (an empty answer: nothing).
 
-    Always runs, every plugin's, whatever the others raise; also in a later process (``ctx.emergency``), which has nothing
-    but ``ctx.effects``.
+    Always runs, every plugin's, whatever the others raise; also in a later process (``ctx.emergency``), which has
+    nothing but ``ctx.effects``.
 
     .. versionadded:: 0.1
     """

@@ -16,7 +16,7 @@ Fact = str | int | float | bool | None | list[Any] | dict[str, Any]
 
 @frozen
 class Metric:
-    """A number, its unit (``s``, ``ms``, ``tok/s``, ``req/s``, ``%``, ``1`` for a count), and how many samples it stands on."""
+    """A number, its unit (``s ms tok/s req/s %``; ``1``: a count), and how many samples it stands on."""
 
     value: float
     unit: str
@@ -27,8 +27,8 @@ class Metric:
 class Measurement:
     """What one benchmark run measured. An empty one is an error: no metric, no measurement.
 
-    ``requests`` and ``errors`` count what was asked and what failed, None if the tool does not say. ``method`` says how it
-    was taken (tool, version, clock). ``raw`` is the tool's own output, JSON-like.
+    ``requests`` and ``errors`` count what was asked and what failed, None if the tool does not say. ``method`` says how
+    it was taken (tool, version, clock). ``raw`` is the tool's own output, JSON-like.
     """
 
     metrics: Mapping[str, Metric]
