@@ -1,0 +1,43 @@
+# Two commands do all the set-up: `make demo` and `make test`. Everything they make lies in .venv and in caches.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+DEMO_RESULTS := results
+SIM := contrib/playbook-sim-engine
+
+.PHONY: demo test unit lint setup clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# pip is asked again only when a list of dependencies or of entry points changed, or when the clone was moved.
+$(STAMP): pyproject.toml $(SIM)/pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e . -e $(SIM)
+	@touch $@
+
+$(VENV)/.stamp-dev: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/playbook-kernel run --all
+
+lint: $(VENV)/.stamp-dev
+	$(BIN)/ruff check -q .
+	$(BIN)/ruff format -q --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+# Unit tests alone: no root, no network, no packages to install.
+unit: $(VENV)/.stamp-dev
+	$(BIN)/pytest -q tests/kernel tests/cli
+
+test: $(VENV)/.stamp-dev
+	$(BIN)/python -m tests.setup
+	$(BIN)/python -m tests.setup.run lint
+	$(BIN)/python -m tests.setup.run pytest
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
