@@ -181,8 +181,11 @@ class Session(ABC):
         cwd: str | None = None,
         timeout: float | None = None,
         sudo: bool = False,
+        stdin: bool = False,
     ) -> Process:
         """Start a command. Environment values never appear in an argument list or a process title.
+
+        With ``stdin`` it reads what :meth:`Process.write` sends; without, its input is empty.
 
         Raises Unreachable if nothing ran.
         """
@@ -241,10 +244,11 @@ class Session(ABC):
         began = time.monotonic()
         kept: dict[Pipe, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
         truncated = False
-        with self.start(argv, env=env, cwd=cwd, timeout=timeout, sudo=sudo) as process:
+        with self.start(argv, env=env, cwd=cwd, timeout=timeout, sudo=sudo, stdin=stdin is not None) as process:
             if stdin:
                 process.write(stdin)
-            process.end_input()
+            if stdin is not None:
+                process.end_input()
             for pipe, data in process.chunks():
                 room = limit - len(kept[pipe])
                 truncated = truncated or len(data) > room
