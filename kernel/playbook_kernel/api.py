@@ -2,6 +2,7 @@
 
 from attrs import field, frozen
 
+from .config import Document, Problem, Problems, Sources, dotted, env_lines, load_document, read_env_file
 from .context import CampaignContext, Effect, Effects, Sessions, TrialContext
 from .drivers import (
     KINDS,
@@ -124,6 +125,7 @@ __all__ = [
     "Configuration",
     "Deadline",
     "Deployment",
+    "Document",
     "Driver",
     "DriverRef",
     "Edge",
@@ -160,6 +162,8 @@ __all__ = [
     "PluginPolicy",
     "Policy",
     "Probe",
+    "Problem",
+    "Problems",
     "Process",
     "Progress",
     "Reader",
@@ -182,6 +186,7 @@ __all__ = [
     "Session",
     "Sessions",
     "Share",
+    "Sources",
     "State",
     "Status",
     "Target",
@@ -197,10 +202,14 @@ __all__ = [
     "Waiting",
     "Warned",
     "current",
+    "dotted",
+    "env_lines",
     "field",
     "frozen",
     "hookimpl",
     "is_secret_name",
+    "load_document",
+    "read_env_file",
     "redact",
     "redacted",
     "replaced",

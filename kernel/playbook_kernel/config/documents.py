@@ -1,0 +1,323 @@
+"""A file becomes a tree in which every value knows its line. Bad input becomes problems, never a traceback.
+
+YAML is read as YAML 1.1 (``yes`` and ``off`` are booleans) through composed nodes, so that duplicate keys are seen and
+every value keeps its place; TOML has the same shape. Variables are replaced after parsing, in scalars only: an unquoted
+scalar is resolved again afterwards (``port: ${PORT}`` is a number), a quoted one stays a text.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomli
+import yaml
+from attrs import define, field, frozen
+
+from .convert import structure
+from .interpolate import interpolate
+from .problems import Problems
+from .toml_lines import key_lines
+
+MAX_BYTES = 4 * 1024 * 1024
+MAX_VALUES = 200_000
+MAX_DEPTH = 40
+
+Key = str | int
+T = TypeVar("T")
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@frozen
+class Document:
+    """A mapping from a file; ``lines`` gives the line of each key path."""
+
+    file: Path
+    data: Mapping[str, Any] = field(factory=dict)
+    lines: Mapping[tuple[Key, ...], int] = field(factory=dict, repr=False)
+
+    def line(self, *path: Key) -> int:
+        """The line of a key, or of the nearest thing around it that has one."""
+        while path:
+            if path in self.lines:
+                return self.lines[path]
+            path = path[:-1]
+        return 1
+
+    def origin(self, *path: Key) -> str:
+        """``file:line: a.b[0]``, for messages."""
+        return f"{self.file}:{self.line(*path)}: {dotted(path)}" if path else f"{self.file}:1"
+
+    def structure(self, cls: type[T], problems: Problems, path: tuple[Key, ...] = (), value: Any = None) -> T | None:
+        """Make a ``cls`` of the mapping at ``path`` (or of ``value``, which stood there); keys that hold nothing count as absent.
+
+        Problems are noted with their lines, and then None is returned.
+        """
+        raw = self.at(*path) if value is None else value
+        if raw is None:
+            raw = {}
+        if not isinstance(raw, Mapping):
+            problems.add(self.file, self.line(*path), dotted(path), "must be a mapping of keys to values")
+            return None
+        made, found = structure(_without_none(raw), cls)
+        for where, message in found:
+            full = (*path, *_parsed(where))
+            unknown = _UNKNOWN.match(message)
+            line = self.line(*full, unknown[1]) if unknown else self.line(*full)
+            problems.add(self.file, line, dotted(full), message)
+        return made
+
+    def at(self, *path: Key) -> Any:
+        """The value at a key path; None if there is none."""
+        value: Any = self.data
+        for key in path:
+            try:
+                value = value[key]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return value
+
+
+_UNKNOWN = re.compile(r"unknown key '([^']*)'")
+_STEP = re.compile(r"\[(?P<index>\d+)\]|\[(?P<quote>['\"])(?P<key>.*?)(?P=quote)\]|\.?(?P<name>[^.\[\]]+)")
+
+
+def _parsed(text: str) -> tuple[Key, ...]:
+    return tuple(int(m["index"]) if m["index"] else m["key"] or m["name"] for m in _STEP.finditer(text))
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [_without_none(v) for v in value]
+    return value
+
+
+def dotted(path: tuple[Key, ...]) -> str:
+    """A key path as a person writes it.
+
+    >>> dotted(("services", 0, "name"))
+    'services[0].name'
+    """
+    text = "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in path)
+    return text.removeprefix(".")
+
+
+@define
+class _Build:
+    """One pass over the composed nodes of one file."""
+
+    file: Path
+    problems: Problems
+    expand: Callable[[str, tuple[Key, ...], int], str]
+    lines: dict[tuple[Key, ...], int] = field(factory=dict)
+    left: int = MAX_VALUES
+    constructor: Any = field(factory=lambda: yaml.constructor.SafeConstructor())
+    resolver: Any = field(factory=lambda: yaml.resolver.Resolver())
+
+    def value(self, node: yaml.Node, path: tuple[Key, ...]) -> Any:
+        self.left -= 1
+        if self.left < 0 or len(path) > MAX_DEPTH:
+            raise _TooBig(node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            items = []
+            for index, item in enumerate(node.value):
+                self.lines[(*path, index)] = item.start_mark.line + 1
+                items.append(self.value(item, (*path, index)))
+            return items
+        return self.scalar(node, path)
+
+    def mapping(self, node: yaml.MappingNode, path: tuple[Key, ...]) -> dict[str, Any]:
+        own: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                for source in value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]:
+                    if isinstance(source, yaml.MappingNode):
+                        merged |= self.mapping(source, path)
+                    else:
+                        self.problems.add(self.file, line, dotted(path), "`<<` wants a mapping")
+                continue
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.problems.add(self.file, line, dotted(path), "a key must be a plain text")
+                continue
+            key = key_node.value
+            if key in own:
+                first = self.lines[(*path, key)]
+                self.problems.add(self.file, line, dotted((*path, key)), f"this key was given before, in line {first}")
+                continue
+            self.lines[(*path, key)] = line
+            own[key] = self.value(value_node, (*path, key))
+        return {**merged, **own}
+
+    def scalar(self, node: yaml.ScalarNode, path: tuple[Key, ...]) -> Any:
+        line = node.start_mark.line + 1
+        if "${" in node.value:
+            text = self.expand(node.value, path, line)
+            if node.style:  # plain scalars have none
+                return text
+            tag = self.resolver.resolve(yaml.ScalarNode, text, (True, False))
+            node = yaml.ScalarNode(tag, text, node.start_mark, node.end_mark)
+        try:
+            return self.constructor.construct_object(node, deep=True)
+        except (yaml.YAMLError, ValueError, OverflowError):
+            self.problems.add(self.file, line, dotted(path), f"cannot be read as {node.tag.rpartition(':')[2]}")
+            return None
+
+
+class _TooBig(Exception):
+    def __init__(self, line: int) -> None:
+        self.line = line
+
+
+def load_document(
+    path: Path,
+    problems: Problems,
+    environ: Mapping[str, str],
+    *,
+    unset: Callable[[tuple[Key, ...], str], str | None] | None = None,
+) -> Document:
+    """Read a YAML or TOML file; what is wrong with it goes to ``problems``, and an empty document comes back.
+
+    ``unset`` is asked about a variable that has no value and no default: a text is a warning's, None makes it a problem.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        problems.add(path, 0, "", f"cannot be read: {error.strerror}")
+        return Document(path)
+    if len(raw) > MAX_BYTES:
+        problems.add(path, 0, "", f"is larger than {MAX_BYTES // 1024 // 1024} MiB")
+        return Document(path)
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        problems.add(path, raw[: error.start].count(b"\n") + 1, "", "is not UTF-8 text")
+        return Document(path)
+
+    def expand(value: str, where: tuple[Key, ...], line: int) -> str:
+        def missing(name: str) -> None:
+            warning = unset(where, name) if unset else None
+            if warning is None:
+                problems.add(
+                    path, line, dotted(where), f"variable {name} is not set",
+                    f"set it, or give a default: ${{{name}:-...}}",
+                )  # fmt: skip
+            else:
+                problems.warn(path, line, dotted(where), warning)
+
+        return interpolate(value, environ, missing)
+
+    read = _read_toml if path.suffix == ".toml" else _read_yaml
+    return read(path, text, problems, expand)
+
+
+def _read_yaml(
+    path: Path, text: str, problems: Problems, expand: Callable[[str, tuple[Key, ...], int], str]
+) -> Document:
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 0
+        what = " ".join(part for part in (error.context, error.problem) if part)
+        hint = "indent with spaces, not tabs" if _has_tab(text, line) else ""
+        problems.add(path, line, "", f"is not valid YAML: {what}", hint)
+        return Document(path)
+    except (yaml.YAMLError, ValueError) as error:
+        problems.add(path, 0, "", f"is not valid YAML: {error}")
+        return Document(path)
+    except RecursionError:
+        problems.add(path, 0, "", "is nested too deeply")
+        return Document(path)
+    if root is None:
+        return Document(path)
+    if not isinstance(root, yaml.MappingNode):
+        problems.add(path, root.start_mark.line + 1, "", "must be a mapping of keys to values")
+        return Document(path)
+    build = _Build(path, problems, expand)
+    try:
+        data = build.mapping(root, ())
+    except (_TooBig, RecursionError) as error:
+        line = error.line if isinstance(error, _TooBig) else 0
+        problems.add(path, line, "", "grows too big or too deep when its aliases are followed")
+        return Document(path)
+    return Document(path, data, build.lines)
+
+
+def _has_tab(text: str, line: int) -> bool:
+    rows = text.splitlines()
+    return any("\t" in row[: len(row) - len(row.lstrip())] for row in rows[max(0, line - 2) : line + 1])
+
+
+def _read_toml(
+    path: Path, text: str, problems: Problems, expand: Callable[[str, tuple[Key, ...], int], str]
+) -> Document:
+    try:
+        data = tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        problems.add(path, error.lineno, "", f"is not valid TOML: {error.msg}")
+        return Document(path)
+    except RecursionError:
+        problems.add(path, 0, "", "is nested too deeply")
+        return Document(path)
+    document = Document(path, data, key_lines(text))
+
+    def walk(value: Any, where: tuple[Key, ...]) -> Any:
+        if isinstance(value, dict):
+            return {k: walk(v, (*where, k)) for k, v in value.items()}
+        if isinstance(value, list):
+            return [walk(v, (*where, n)) for n, v in enumerate(value)]
+        if isinstance(value, str) and "${" in value:
+            return expand(value, where, document.line(*where))
+        return value
+
+    return Document(path, walk(data, ()), document.lines)
+
+
+def read_env_file(path: Path, problems: Problems) -> dict[str, str]:
+    """Read ``KEY=VALUE`` lines: ``#`` comments, ``export``, quotes around the value. Later lines win."""
+    found: dict[str, str] = {}
+    for number, name, value in env_lines(path, problems):
+        if not name.replace("_", "a").isalnum() or name[:1].isdigit():
+            problems.add(path, number, name, "is not a variable's name")
+            continue
+        found[name] = value
+    return found
+
+
+def env_lines(path: Path, problems: Problems) -> Iterator[tuple[int, str, str]]:
+    """Every assignment of an env file as (line, name, value)."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.add(path, 0, "", f"cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}")
+        return
+    for number, row in enumerate(text.splitlines(), 1):
+        line = row.strip().removeprefix("export ").lstrip()
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not equals:
+            problems.add(path, number, "", "expected KEY=VALUE")
+            continue
+        yield number, name.strip(), _unquoted(value.strip())
+
+
+def _unquoted(value: str) -> str:
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+        return value[1:-1]
+    return value.split(" #", 1)[0].rstrip()
+
+
+@functools.cache
+def suffixes() -> tuple[str, ...]:
+    """The endings of files that can be read, in the order in which they are tried."""
+    return (".yaml", ".yml", ".toml")
