@@ -2,7 +2,7 @@
 
 from attrs import field, frozen
 
-from .config import Document, Problem, Problems, Sources, dotted, env_lines, load_document, read_env_file
+from .config import Document, Key, Problem, Problems, Sources, dotted, env_lines, load_document, read_env_file
 from .context import CampaignContext, Effect, Effects, Sessions, TrialContext
 from .drivers import (
     KINDS,
@@ -140,6 +140,7 @@ __all__ = [
     "HealthPolicy",
     "HostKeyRejected",
     "Instance",
+    "Key",
     "Load",
     "Measurement",
     "Metric",

@@ -164,8 +164,8 @@ class Session(ABC):
     """An open line to one node, safe for use by many threads.
 
     Every call is bounded by its ``timeout`` and by the scope it runs in (:func:`playbook_kernel.api.current`),
-    whichever ends first. A lost connection is re-opened, once for all threads, before the next command. Arguments are quoted
-    exactly once, here; nothing else of the project builds shell strings from data.
+    whichever ends first. A lost connection is re-opened, once for all threads, before the next command. Arguments are
+    quoted exactly once, here; nothing else of the project builds shell strings from data.
     """
 
     node: Node
@@ -313,7 +313,7 @@ class State:
     """What a composer sees of one service on its node, now.
 
     ``status``: ``absent``, ``created``, ``running``, ``paused``, ``restarting`` or ``exited``. ``health`` is the
-    engine's own verdict: ``""`` (none), ``starting``, ``healthy``, ``unhealthy``. ``handle``: container ids or pids, JSON.
+    engine's own verdict: ``""`` (none), ``starting``, ``healthy``, ``unhealthy``. ``handle``: container ids or pids.
     """
 
     service: str

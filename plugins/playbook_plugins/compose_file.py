@@ -112,8 +112,7 @@ def referenced(value: Any) -> set[str]:
 
 def load(path: Path, env: Mapping[str, str], problems: Problems) -> ComposeFile:
     """Read a compose file. Problems carry file:line and key; services that cannot be read are left out."""
-    document = load_document(path, problems, {}, unset=lambda _where, _name: "")
-    problems.warnings[:] = [w for w in problems.warnings if w.message]  # its variables are Compose's business
+    document = load_document(path, problems, None)
     services = document.at("services")
     if not isinstance(services, Mapping):
         if document.data:

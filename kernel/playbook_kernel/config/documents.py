@@ -52,9 +52,9 @@ class Document:
         return f"{self.file}:{self.line(*path)}: {dotted(path)}" if path else f"{self.file}:1"
 
     def structure(self, cls: type[T], problems: Problems, path: tuple[Key, ...] = (), value: Any = None) -> T | None:
-        """Make a ``cls`` of the mapping at ``path`` (or of ``value``, which stood there); keys that hold nothing count as absent.
+        """Make a ``cls`` of the mapping at ``path`` (or of ``value``, which stood there).
 
-        Problems are noted with their lines, and then None is returned.
+        Keys that hold nothing count as absent.         Problems are noted with their lines, and then None is returned.
         """
         raw = self.at(*path) if value is None else value
         if raw is None:
@@ -131,6 +131,7 @@ class _Build:
                 self.lines[(*path, index)] = item.start_mark.line + 1
                 items.append(self.value(item, (*path, index)))
             return items
+        assert isinstance(node, yaml.ScalarNode)
         return self.scalar(node, path)
 
     def mapping(self, node: yaml.MappingNode, path: tuple[Key, ...]) -> dict[str, Any]:
@@ -180,13 +181,14 @@ class _TooBig(Exception):
 def load_document(
     path: Path,
     problems: Problems,
-    environ: Mapping[str, str],
+    environ: Mapping[str, str] | None,
     *,
     unset: Callable[[tuple[Key, ...], str], str | None] | None = None,
 ) -> Document:
     """Read a YAML or TOML file; what is wrong with it goes to ``problems``, and an empty document comes back.
 
-    ``unset`` is asked about a variable that has no value and no default: a text is a warning's, None makes it a problem.
+    ``environ`` None: variables stay as they are written. ``unset`` is asked about a variable that has no value and no
+    default: a text makes it a warning, None a problem.
     """
     try:
         raw = path.read_bytes()
@@ -213,7 +215,7 @@ def load_document(
             else:
                 problems.warn(path, line, dotted(where), warning)
 
-        return interpolate(value, environ, missing)
+        return value if environ is None else interpolate(value, environ, missing)
 
     read = _read_toml if path.suffix == ".toml" else _read_yaml
     return read(path, text, problems, expand)

@@ -44,7 +44,7 @@ class LocalTransport(Transport[NoOptions]):
 
 
 class LocalSession(Session):
-    """This machine as a node."""
+    """The machine we are on, as a node."""
 
     def __init__(self, node: Node, owner: str) -> None:
         self.node, self.owner = node, owner

@@ -1,0 +1,436 @@
+"""One scenario's folder to one Scenario: metadata, compose files, and the layers below them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from attrs import define, evolve, field, frozen
+from playbook_kernel.api import (
+    Check,
+    Condition,
+    Document,
+    DriverRef,
+    Edge,
+    Key,
+    Load,
+    Node,
+    Problems,
+    RetryPolicy,
+    Scenario,
+    Service,
+    Timeouts,
+    dotted,
+    load_document,
+    read_env_file,
+)
+
+from playbook_plugins import compose_file
+from playbook_plugins.compose_file import ComposeFile
+
+from . import health
+from .folders import COMPOSE_NAMES, ENV_NAMES, TEST_CONFIG_NAMES, Folder, first
+from .vocabulary import (
+    NO_EFFECT,
+    Concurrency,
+    DefaultsFile,
+    MetadataFile,
+    ScenariosFile,
+    ServiceEntry,
+    TestExecution,
+)
+
+T = TypeVar("T")
+METADATA_NAMES = ("metadata.yml", "metadata.yaml", "metadata.toml")
+COLLECTION_MODES: Mapping[str, str] = {
+    "basic": "basic",
+    "minimal": "basic",
+    "standard": "standard",
+    "comprehensive": "comprehensive",
+    "detailed": "comprehensive",
+    "full": "comprehensive",
+}
+_SAFE_NAME = re.compile(r"[^\x00-\x1f/\\]+")
+_ERROR_CLASSES = {
+    "network_error": "network",
+    "image_pull_error": "image",
+    "startup_error": "start",
+    "health_check_error": "health",
+}
+
+
+@frozen
+class Layers:
+    """What stands below a scenario's own metadata."""
+
+    scenarios: ScenariosFile
+    defaults: DefaultsFile
+    environ: Mapping[str, str] = field(repr=False)
+    nodes: Mapping[str, Node]
+
+
+def pick(*values: T | None) -> T | None:
+    """The first value that is given."""
+    return next((v for v in values if v is not None), None)
+
+
+def read_scenario(folder: Folder, layers: Layers, problems: Problems) -> Scenario:
+    """Read everything of a folder; whatever is wrong goes to ``problems``."""
+    return _Reading(folder, layers, problems).scenario()
+
+
+@define
+class _Placed:
+    """A service of the metadata, before it is united with the compose file."""
+
+    entry: ServiceEntry
+    path: tuple[Key, ...]
+    nodes: tuple[str, ...]
+    compose: Path
+
+
+class _Reading:
+    def __init__(self, folder: Folder, layers: Layers, problems: Problems) -> None:
+        self.folder, self.layers, self.problems = folder, layers, problems
+        self.directory = folder.path
+        present = [self.directory / n for n in METADATA_NAMES if (self.directory / n).is_file()]
+        if len(present) > 1:
+            problems.add(present[1], 0, "", f"{present[0].name} is there too", "keep one of them")
+        self.file = present[0] if present else self.directory / METADATA_NAMES[0]
+        self.document = load_document(self.file, problems, layers.environ) if present else Document(self.file)
+        self.metadata = self.document.structure(MetadataFile, problems) or MetadataFile()
+        for key, why in NO_EFFECT["metadata"].items():
+            if self.document.data.get(key) is not None:
+                problems.warn(self.file, self.document.line(key), key, f"has no effect: {why}")
+        self.composes: dict[Path, ComposeFile] = {}
+        env = first(self.directory, ENV_NAMES)
+        self.env_file = env
+        self.env = read_env_file(env, problems) if env else {}
+
+    def wrong(self, path: tuple[Key, ...], message: str, hint: str = "") -> None:
+        self.problems.add(self.file, self.document.line(*path), dotted(path), message, hint)
+
+    # -- the whole ------------------------------------------------------------------------------------------------
+
+    def scenario(self) -> Scenario:
+        meta, shared = self.metadata, self.layers.scenarios.execution_config
+        if not _SAFE_NAME.fullmatch(self.folder.name) or self.folder.name in (".", ".."):
+            self.problems.add(self.directory, 0, "", f"{self.folder.name!r} cannot be the name of a scenario")
+        services = self._services()
+        concurrency = [
+            meta.concurrent_execution,
+            shared.concurrent_deployment,
+            self.layers.defaults.concurrent_execution,
+        ]
+        execution, place = self._test_execution()
+        mode = self._collection_mode(execution, len(services))
+        benchmark, timeout = self._benchmark(execution, place)
+        return Scenario(
+            name=self.folder.name,
+            directory=self.directory,
+            benchmark=benchmark,
+            services=services,
+            load=Load(meta.load.concurrency, meta.load.rate, meta.load.requests, meta.load.duration),
+            collectors=self._collectors(mode, execution),
+            env_file=self.env_file,
+            uploads=self._uploads(),
+            description=meta.description or self.folder.description,
+            tags=tuple(meta.tags),
+            enabled=self.folder.enabled,
+            depends_on=tuple(meta.dependencies),
+            estimated_duration=meta.estimated_duration,
+            max_concurrent_services=max(1, _said(concurrency, "max_concurrent_services") or 5),
+            max_concurrent_checks=max(1, _said(concurrency, "max_concurrent_health_checks") or 10),
+            retry=self._retry(),
+            timeouts=self._timeouts(concurrency, timeout),
+            info=self._info(),
+        )
+
+    def _info(self) -> dict[str, Any]:
+        meta = self.metadata
+        info: dict[str, Any] = {
+            "version": str(meta.version), "author": meta.author, "collection_mode": None,
+            "created": None if meta.created is None else str(meta.created),
+            "title": meta.name, "resource_requirements": dict(meta.resource_requirements),
+        }  # fmt: skip
+        return {k: v for k, v in info.items() if v}
+
+    # -- services -------------------------------------------------------------------------------------------------
+
+    def _entries(self) -> tuple[list[Mapping[str, Any]], tuple[Key, ...]]:
+        """Both homes of services; the top-level one wins where both are given, and that is said."""
+        meta = self.metadata
+        below = meta.deployment.services if meta.deployment else None
+        if meta.services is not None:
+            if below:
+                where = self.document.line("deployment", "services")
+                self.problems.warn(self.file, where, "deployment.services", "is not used: services is given too")
+            return meta.services, ("services",)
+        return below or [], ("deployment", "services")
+
+    def _services(self) -> tuple[Service, ...]:
+        raw, home = self._entries()
+        placed = self._placed(raw, home) if raw else self._everything()
+        placed = self._with_companions(placed)
+        by_name = {p.entry.name: p for p in placed}
+        services = [self._service(p, by_name) for p in placed]
+        self._check_circles(services)
+        return tuple(services)
+
+    def _placed(self, raw: Sequence[Mapping[str, Any]], home: tuple[Key, ...]) -> list[_Placed]:
+        placed: list[_Placed] = []
+        for index, item in enumerate(raw):
+            path = (*home, index)
+            entry = self.document.structure(ServiceEntry, self.problems, path, item)
+            if entry is None:
+                continue
+            if entry.kubectl:
+                self.wrong((*path, "kubectl"), "needs the plugin playbook-deploy-kubernetes")
+                continue
+            if any(p.entry.name == entry.name for p in placed):
+                self.wrong((*path, "name"), f"service {entry.name!r} comes twice")
+                continue
+            compose = self._compose_path(entry.compose_file, (*path, "compose_file"))
+            placed.append(_Placed(entry, path, self._nodes_of(entry, path), compose))
+        return placed
+
+    def _nodes_of(self, entry: ServiceEntry, path: tuple[Key, ...]) -> tuple[str, ...]:
+        single = [entry.node] if isinstance(entry.node, str) else entry.node or []
+        if entry.nodes and single and entry.nodes != single:
+            self.wrong((*path, "node"), "node and nodes say different things", "keep one of them")
+        names = entry.nodes or single
+        if not names:
+            only = self._only_node()
+            if only is None:
+                self.wrong(path, f"service {entry.name!r} is placed on no node", "add nodes: [NAME]")
+                return ()
+            return (only,)
+        for name in names:
+            node = self.layers.nodes.get(name)
+            key = "nodes" if entry.nodes else "node"
+            if node is None:
+                known = ", ".join(self.layers.nodes) or "none"
+                self.wrong((*path, key), f"there is no node {name!r}", f"known nodes: {known}")
+            elif not node.enabled:
+                self.wrong((*path, key), f"node {name!r} is disabled")
+        return tuple(dict.fromkeys(names))
+
+    def _only_node(self) -> str | None:
+        enabled = [n.name for n in self.layers.nodes.values() if n.enabled]
+        return enabled[0] if len(enabled) == 1 else None
+
+    def _everything(self) -> list[_Placed]:
+        """Without placement the whole compose file goes to the one enabled node."""
+        only = self._only_node()
+        if only is None:
+            self.wrong(
+                ("services",),
+                "nothing says which node each service runs on",
+                "add services: [{name: ..., nodes: [...]}] to the metadata",
+            )
+            return []
+        compose = self._compose_path(None, ("services",))
+        return [
+            _Placed(ServiceEntry(name), ("services",), (only,), compose) for name in self._compose(compose).services
+        ]
+
+    def _with_companions(self, placed: list[_Placed]) -> list[_Placed]:
+        """A compose dependency that is placed nowhere goes along with whoever depends on it."""
+        result = list(placed)
+        known = {p.entry.name for p in result}
+        for one in result:  # grows while it is walked
+            service = self._compose(one.compose).services.get(one.entry.name)
+            for name in service.depends_on if service else ():
+                if name not in known and name in self._compose(one.compose).services:
+                    known.add(name)
+                    result.append(_Placed(ServiceEntry(name), one.path, one.nodes, one.compose))
+        return result
+
+    def _service(self, placed: _Placed, by_name: Mapping[str, _Placed]) -> Service:
+        entry, path = placed.entry, placed.path
+        compose = self._compose(placed.compose)
+        described = compose.services.get(entry.name)
+        if described is None and compose.services:
+            self.wrong(
+                (*path, "name"),
+                f"there is no service {entry.name!r} in {placed.compose.name}",
+                f"it has: {', '.join(compose.services)}",
+            )
+        after: dict[str, Condition] = dict.fromkeys(entry.depends_on, "healthy")
+        for name in entry.depends_on:
+            if name not in by_name:
+                self.wrong(
+                    (*path, "depends_on"), f"there is no service {name!r}", f"known services: {', '.join(by_name)}"
+                )
+        for name, condition in (described.depends_on if described else {}).items():
+            if name in by_name:
+                after[name] = _stricter(after.get(name), condition)
+        one_shot = any(
+            self._compose(p.compose).services[p.entry.name].depends_on.get(entry.name) == "completed"
+            for p in by_name.values()
+            if p.entry.name in self._compose(p.compose).services
+        )
+        check = health.merged(entry.health_check, self.layers.defaults.service_health_check)
+        policy = health.policy(check, self._health_timeout())
+        checks: tuple[Check, ...] = ()
+        if policy.enabled and not one_shot:
+            source, where = self.document, (*path, "health_check")
+            if entry.health_check.checks is None and check.checks is not None:
+                where = ("service_health_check",)
+            checks = health.checks(check, source, where, self.problems)
+        edges = tuple(Edge(n, c) for n, c in after.items() if n in by_name)
+        return Service(entry.name, placed.nodes, placed.compose, edges, checks, policy, one_shot)
+
+    def _health_timeout(self) -> float | None:
+        shared = self.layers.scenarios.execution_config.concurrent_deployment
+        return _said(
+            [self.metadata.concurrent_execution, shared, self.layers.defaults.concurrent_execution],
+            "health_check_timeout",
+        )
+
+    def _check_circles(self, services: Sequence[Service]) -> None:
+        after = {s.name: [e.service for e in s.after] for s in services}
+        done: set[str] = set()
+
+        def visit(name: str, trail: tuple[str, ...]) -> None:
+            if name in trail:
+                circle = " -> ".join((*trail[trail.index(name) :], name))
+                self.wrong(("services",), f"services wait for one another: {circle}")
+            elif name not in done:
+                for wanted in after.get(name, ()):
+                    visit(wanted, (*trail, name))
+                done.add(name)
+
+        for name in after:
+            visit(name, ())
+
+    # -- compose files --------------------------------------------------------------------------------------------
+
+    def _compose_path(self, name: str | None, where: tuple[Key, ...]) -> Path:
+        if name is None:
+            return first(self.directory, COMPOSE_NAMES) or self.directory / COMPOSE_NAMES[0]
+        path = self.directory / name
+        if not path.resolve().is_relative_to(self.directory.resolve()):
+            self.wrong(where, f"{name!r} leads out of the scenario's folder")
+        elif not path.is_file():
+            self.wrong(where, f"there is no file {name!r} in {self.directory}")
+        return path
+
+    def _compose(self, path: Path) -> ComposeFile:
+        if path not in self.composes:
+            readable = path.is_file()
+            empty = ComposeFile(path, Document(path))
+            self.composes[path] = compose_file.load(path, self.env, self.problems) if readable else empty
+        return self.composes[path]
+
+    def _uploads(self) -> tuple[Path, ...]:
+        names = [f for c in self.composes.values() for s in c.services.values() for f in s.files]
+        found = []
+        for name in dict.fromkeys([*names, *self.metadata.upload]):
+            path = self.directory / name
+            if not path.resolve().is_relative_to(self.directory.resolve()):
+                if name in self.metadata.upload:
+                    self.wrong(("upload",), f"{name!r} leads out of the scenario's folder")
+            elif path.exists():
+                found.append(path)
+            elif name in self.metadata.upload:
+                self.wrong(("upload",), f"there is no {name!r} in {self.directory}")
+        return tuple(found)
+
+    # -- the test -------------------------------------------------------------------------------------------------
+
+    def _test_execution(self) -> tuple[TestExecution, tuple[Key, ...]]:
+        """Both homes united, the top-level one first; then the defaults."""
+        meta = self.metadata
+        homes = [meta.test_execution, meta.deployment.test_execution if meta.deployment else None]
+        given = [h for h in homes if h is not None]
+        place: tuple[Key, ...] = ("test_execution",) if meta.test_execution else ("deployment", "test_execution")
+        merged = TestExecution()
+        for layer in (*given, self.layers.defaults.test_execution):
+            gaps = {
+                name: value
+                for name in ("node", "script", "timeout", "result_paths", "wait_for_all_services", "collection_mode")
+                if getattr(merged, name) is None and (value := getattr(layer, name)) is not None
+            }
+            merged = evolve(merged, **gaps)
+        return merged, place
+
+    def _benchmark(self, execution: TestExecution, place: tuple[Key, ...]) -> tuple[DriverRef, float | None]:
+        chosen = self.metadata.benchmark
+        if chosen is not None:
+            ref = DriverRef(chosen.use, chosen.options, self.document.origin("benchmark"))
+            return ref, execution.timeout
+        meta = self.metadata
+        own = [meta.test_execution, meta.deployment.test_execution if meta.deployment else None]
+        named = next((e.script for e in own if e is not None and e.script), None)
+        script = execution.script or "run_test.sh"
+        if named or (self.directory / script).is_file():
+            options: dict[str, Any] = {"script": script, "node": self._script_node(execution, place)}
+            if execution.result_paths is not None:
+                options["result_paths"] = execution.result_paths
+            return DriverRef("script", options, self.document.origin(*place)), execution.timeout
+        config = first(self.directory, TEST_CONFIG_NAMES)
+        if config is not None:
+            return DriverRef("aicp", {"config": str(config)}, str(config)), execution.timeout
+        self.wrong(
+            ("test_execution",),
+            f"nothing to run: no benchmark is set, and there is neither {script} nor {TEST_CONFIG_NAMES[0]}",
+        )
+        return DriverRef("noop"), None
+
+    def _script_node(self, execution: TestExecution, place: tuple[Key, ...]) -> str:
+        name = execution.node or "local"
+        if name not in ("local", "auto", "remote"):
+            node = self.layers.nodes.get(name)
+            if node is None:
+                known = ", ".join(["local", "auto", "remote", *self.layers.nodes])
+                self.wrong((*place, "node"), f"there is no node {name!r}", f"known: {known}")
+            elif not node.enabled:
+                self.wrong((*place, "node"), f"node {name!r} is disabled")
+        return name
+
+    def _collection_mode(self, execution: TestExecution, services: int) -> str:
+        config = self.layers.scenarios.execution_config
+        own, defaults = self.metadata.collection_mode, self.layers.defaults.collection_mode
+        said = pick(own, execution.collection_mode, defaults, config.default_collection_mode)
+        if said is None:
+            return "comprehensive" if services >= 3 else "standard"
+        mode = COLLECTION_MODES.get(said.lower())
+        if mode is None:
+            self.wrong(
+                ("test_execution", "collection_mode"), f"unknown mode {said!r}", "basic, standard or comprehensive"
+            )
+        return mode or "standard"
+
+    def _collectors(self, mode: str, execution: TestExecution) -> tuple[DriverRef, ...]:
+        paths = list(execution.result_paths or ())
+        artifacts = DriverRef("artifacts", {"paths": paths, "node": execution.node or "local"})
+        return (artifacts,) if mode == "basic" else (artifacts, DriverRef("logs", {"mode": mode}))
+
+    # -- patience -------------------------------------------------------------------------------------------------
+
+    def _retry(self) -> RetryPolicy:
+        strategy = self.layers.scenarios.execution_config.retry_strategy
+        return RetryPolicy(
+            max(0, strategy.service_level_retries), dict(strategy.by_error_class), max(0.0, strategy.retry_delay)
+        )
+
+    def _timeouts(self, concurrency: Sequence[Concurrency], benchmark: float | None) -> Timeouts:
+        base = Timeouts()
+        service = _said(concurrency, "deployment_timeout") or base.service
+        return Timeouts(
+            deploy=max(base.deploy, service),
+            service=service,
+            benchmark=benchmark or base.benchmark,
+        )
+
+
+def _said(layers: Sequence[Concurrency], key: str) -> Any:
+    return pick(*(getattr(layer, key) for layer in layers))
+
+
+def _stricter(one: Condition | None, other: Condition) -> Condition:
+    rank: dict[Condition, int] = {"started": 0, "healthy": 1, "completed": 2}
+    return other if one is None or rank[other] > rank[one] else one

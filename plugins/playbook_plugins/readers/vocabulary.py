@@ -1,0 +1,279 @@
+"""The keys of the users' files, one attrs class a mapping. What a key does is said where it is read.
+
+``None`` means that the file does not say, so that the next layer decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from attrs import field, frozen
+from playbook_kernel.api import Secret
+
+Composer = Literal["auto", "v1", "v2", "process"]
+
+
+@frozen
+class NodeEntry:
+    """``nodes.<name>`` of the nodes file. ``ssh`` holds further options of the transport by their own names."""
+
+    host: str
+    username: str | None = None
+    password: Secret | None = None
+    key_filename: str | None = None
+    passphrase: Secret | None = None
+    port: int = 22
+    tags: list[str] = field(factory=list)
+    role: str = "worker"
+    enabled: bool = True
+    docker_compose_path: str = "/opt/inference"
+    work_dir: str = "/opt/inference"
+    docker_compose_version: Literal["auto", "v1", "v2", "unknown"] = "auto"
+    composer: str | None = None
+    transport: str | None = None
+    host_keys: str | None = None
+    known_hosts: str | None = None
+    proxy_jump: str | None = None
+    ssh: Mapping[str, Any] = field(factory=dict)
+    results_path: str | None = None
+    env_vars: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen
+class NodesFile:
+    """The nodes file."""
+
+    nodes: Mapping[str, Any] = field(factory=dict)
+    kubernetes: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen
+class Execution:
+    """``execution`` of the scenarios file."""
+
+    scenarios_root: str | None = None
+    execution_mode: Literal["auto", "directory", "custom"] = "auto"
+    custom_order: list[Any] = field(factory=list)
+
+
+@frozen
+class OrderEntry:
+    """An entry of ``custom_order`` that is a mapping."""
+
+    directory: str
+    name: str | None = None
+    enabled: bool = True
+    description: str = ""
+
+
+@frozen
+class Filters:
+    """``filters``: they shape what ``--all`` runs."""
+
+    include_tags: list[str] = field(factory=list)
+    exclude_tags: list[str] = field(factory=list)
+    only_scenarios: list[str] = field(factory=list)
+    skip_scenarios: list[str] = field(factory=list)
+
+
+@frozen
+class InterScenario:
+    """``inter_scenario``: between scenarios."""
+
+    wait_between_scenarios: float = 60.0
+    continue_on_failure: bool = False
+    retry_count: int = 1
+    retry_interval: float | None = None
+
+
+@frozen
+class Concurrency:
+    """``concurrent_deployment`` (scenarios file) and ``concurrent_execution`` (defaults file)."""
+
+    max_concurrent_services: int | None = None
+    max_concurrent_health_checks: int | None = None
+    deployment_timeout: float | None = None
+    health_check_timeout: float | None = None
+    max_workers_health_check: int | None = None
+
+
+@frozen
+class SmartTimeout:
+    """``smart_timeout``: how long a service's deploy may take once an error of a class was seen."""
+
+    enabled: bool = True
+    timeout_by_error_type: Mapping[str, float] = field(factory=dict)
+    error_patterns: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen
+class RetryStrategy:
+    """``retry_strategy``: of services, by error class."""
+
+    service_level_retries: int = 2
+    retry_delay: float = 30.0
+    retry_only_failed: bool = True
+    scenario_level_retries: int | None = None
+    by_error_class: Mapping[str, int] = field(factory=dict)
+    smart_timeout: SmartTimeout | None = None
+
+
+@frozen
+class ExecutionConfig:
+    """``execution_config`` of the scenarios file."""
+
+    default_collection_mode: str | None = None
+    concurrent_deployment: Concurrency = field(factory=Concurrency)
+    retry_strategy: RetryStrategy = field(factory=RetryStrategy)
+    smart_timeout: SmartTimeout | None = None
+
+
+@frozen
+class ScenariosFile:
+    """The scenarios file."""
+
+    execution: Execution = field(factory=Execution)
+    filters: Filters = field(factory=Filters)
+    inter_scenario: InterScenario = field(factory=InterScenario)
+    execution_config: ExecutionConfig = field(factory=ExecutionConfig)
+    isolation: Literal["strict", "warn"] = "strict"
+    reports: list[str] = field(factory=list)
+    monitoring: Mapping[str, Any] = field(factory=dict)
+    notifications: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen
+class HealthCheck:
+    """``health_check`` of a service and ``service_health_check`` of the defaults file."""
+
+    enabled: bool | None = None
+    strategy: str | None = None
+    startup_timeout: float | None = None
+    startup_grace_period: float | None = None
+    check_interval: float | None = None
+    max_retries: int | None = None
+    retry_delay: float | None = None
+    failure_action: Literal["retry", "skip", "abort"] | None = None
+    checks: list[Mapping[str, Any]] | None = None
+
+
+@frozen
+class TestExecution:
+    """``test_execution``."""
+
+    node: str | None = None
+    script: str | None = None
+    timeout: float | None = None
+    result_paths: list[str] | None = None
+    wait_for_all_services: bool | None = None
+    collection_mode: str | None = None
+
+
+@frozen
+class PluginsSection:
+    """``plugins`` of the defaults file."""
+
+    disable: list[str] = field(factory=list)
+    prefer: Mapping[str, str] = field(factory=dict)
+    require: list[str] = field(factory=list)
+
+
+@frozen
+class DefaultsFile:
+    """The defaults file."""
+
+    service_health_check: HealthCheck = field(factory=HealthCheck)
+    test_execution: TestExecution = field(factory=TestExecution)
+    collection_mode: str | None = None
+    concurrent_execution: Concurrency = field(factory=Concurrency)
+    plugins: PluginsSection = field(factory=PluginsSection)
+    reports: list[str] = field(factory=list)
+    file_operations: Mapping[str, Any] = field(factory=dict)
+    progress_display: Mapping[str, Any] = field(factory=dict)
+    system_resources: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen
+class ServiceEntry:
+    """An entry of ``services``; ``node`` and ``nodes`` mean the same."""
+
+    name: str
+    compose_file: str | None = None
+    nodes: list[str] | None = None
+    node: str | list[str] | None = None
+    depends_on: list[str] = field(factory=list)
+    health_check: HealthCheck = field(factory=HealthCheck)
+    kubectl: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen
+class DeploymentSection:
+    """``deployment``: the older home of services and test execution."""
+
+    platform: str | None = None
+    services: list[Mapping[str, Any]] | None = None
+    test_execution: TestExecution | None = None
+
+
+@frozen
+class BenchmarkEntry:
+    """``benchmark``: a driver and its own options."""
+
+    use: str
+    options: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen
+class LoadEntry:
+    """``load``: see the Load class of the kernel."""
+
+    concurrency: int | None = None
+    rate: float | None = None
+    requests: int | None = None
+    duration: float | None = None
+
+
+@frozen
+class MetadataFile:
+    """The metadata file of a scenario."""
+
+    name: str | None = None
+    description: str = ""
+    version: str | float | int = "1.0"
+    author: str | None = None
+    created: Any = None
+    tags: list[str] = field(factory=list)
+    estimated_duration: float = 0.0
+    dependencies: list[str] = field(factory=list)
+    resource_requirements: Mapping[str, Any] = field(factory=dict)
+    services: list[Mapping[str, Any]] | None = None
+    test_execution: TestExecution | None = None
+    deployment: DeploymentSection | None = None
+    collection_mode: str | None = None
+    benchmark: BenchmarkEntry | None = None
+    load: LoadEntry = field(factory=LoadEntry)
+    upload: list[str] = field(factory=list)
+    artifacts_collection: Mapping[str, Any] = field(factory=dict)
+    concurrent_execution: Concurrency = field(factory=Concurrency)
+
+
+NO_EFFECT: Mapping[str, Mapping[str, str]] = {
+    "nodes": {
+        "results_path": "results are kept on the controller, in the results folder",
+        "env_vars": "put variables into the scenario's .env",
+    },
+    "scenarios": {
+        "monitoring": "the lifecycle is recorded in the journal and the reports",
+        "notifications": "no notification plugin is installed",
+    },
+    "defaults": {
+        "file_operations": "transfers are verified and bounded by the session",
+        "progress_display": "the live view adapts to the terminal by itself",
+        "system_resources": "`playbook-kernel health` has its own limits",
+    },
+    "metadata": {
+        "artifacts_collection": "result_paths and collection_mode of test_execution say what is collected",
+    },
+}
+"""Keys that the earlier templates show and that do nothing here, and why: one warning each."""
