@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc
 import difflib
 import functools
+import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -60,6 +61,27 @@ def _is_sequence(kind: Any) -> bool:
     return origin in (list, tuple, set, frozenset, collections.abc.Sequence)
 
 
+def _is_choice(kind: Any) -> bool:
+    """Whether a type is a union of plain types, such as ``str | list[str]``; ``X | None`` is cattrs' own business."""
+    if typing.get_origin(kind) not in (typing.Union, types.UnionType):
+        return False
+    members = set(typing.get_args(kind)) - {type(None)}
+    return len(members) > 1 and all(m in _WORDS or _is_sequence(m) for m in members)
+
+
+def _choice(value: Any, kind: Any) -> Any:
+    members = typing.get_args(kind)
+    if value is None and type(None) in members:
+        return None
+    for member in members:
+        if type(value) is member:
+            return value
+        if _is_sequence(member) and isinstance(value, list):
+            return converter().structure(value, member)
+    words = [_WORDS.get(m, "a list") for m in members if m is not type(None)]
+    raise TypeError(f"expected {' or '.join(words)}, got {_shown(value)}")
+
+
 def _is_mapping(kind: Any) -> bool:
     origin = typing.get_origin(kind) or kind
     return origin in (dict, collections.abc.Mapping)
@@ -74,6 +96,7 @@ def converter() -> Converter:
     made.register_structure_hook(Path, _path)
     made.register_structure_hook(Secret, _secret)
     made.register_structure_hook_func(lambda t: t is Any, _plain)
+    made.register_structure_hook_func(_is_choice, _choice)
 
     def guarded(accepts: type[Any] | tuple[type[Any], ...], words: str) -> Callable[[Any], Callable[[Any, Any], Any]]:
         def factory(kind: Any) -> Callable[[Any, Any], Any]:

@@ -285,10 +285,8 @@ class _Reading:
 
     def _health_timeout(self) -> float | None:
         shared = self.layers.scenarios.execution_config.concurrent_deployment
-        return _said(
-            [self.metadata.concurrent_execution, shared, self.layers.defaults.concurrent_execution],
-            "health_check_timeout",
-        )
+        layers = [self.metadata.concurrent_execution, shared, self.layers.defaults.concurrent_execution]
+        return pick(*(layer.health_check_timeout for layer in layers))
 
     def _check_circles(self, services: Sequence[Service]) -> None:
         after = {s.name: [e.service for e in s.after] for s in services}
