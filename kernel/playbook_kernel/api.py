@@ -97,6 +97,7 @@ from .model import (
     Waiting,
     Warned,
 )
+from .model.codec import decode, encode
 from .redaction import Secret, is_secret_name, redact, redacted
 from .scope import Cancel, Deadline, Scope, current, replaced, run_all, within
 
@@ -203,7 +204,9 @@ __all__ = [
     "Waiting",
     "Warned",
     "current",
+    "decode",
     "dotted",
+    "encode",
     "env_lines",
     "field",
     "frozen",

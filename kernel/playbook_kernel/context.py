@@ -91,11 +91,15 @@ class TrialContext:
 
 @define(eq=False)
 class CampaignContext:
-    """Handed to hooks that run in the parent. ``folder``: the run's folder."""
+    """Handed to hooks that run in the parent.
+
+    ``folder``: the run's folder. ``reporters``: those that are configured.
+    """
 
     run: str
     folder: Path
     nodes: Mapping[str, Node]
     log: structlog.typing.FilteringBoundLogger = field(repr=False)
     build: Callable[[type[D], DriverRef], D] = field(repr=False)
+    reporters: Sequence[DriverRef] = ()
     quiet: bool = False

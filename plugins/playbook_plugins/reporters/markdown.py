@@ -1,0 +1,219 @@
+"""The report that people read first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from playbook_kernel.api import (
+    CampaignResult,
+    Metric,
+    NoOptions,
+    PhaseOutcome,
+    Reporter,
+    ScenarioResult,
+    TrialResult,
+    redact,
+)
+
+_SIGNS = {"completed": "✅", "failed": "❌", "skipped": "⊘", "cancelled": "⏹", "running": "…", "pending": "…"}
+_PHASE = {"ok": "✅", "failed": "❌", "timeout": "⏱", "skipped": "⊘", "cancelled": "⏹"}
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~])")
+
+
+class MarkdownReporter(Reporter[NoOptions]):
+    """``report.md``: the verdict first, then each scenario with its phases, services, metrics and evidence."""
+
+    def write(self, result: CampaignResult, into: Path) -> Sequence[Path]:
+        path = into / "report.md"
+        path.write_text(redact("\n".join(_report(result, into)) + "\n"), encoding="utf-8")
+        return [path]
+
+
+def text(value: object) -> str:
+    """Text from outside, so that it cannot become markup or break a table."""
+    return _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
+
+
+def seconds(value: float) -> str:
+    """A duration for people.
+
+    >>> seconds(0.0123), seconds(3.21), seconds(75), seconds(7322)
+    ('12 ms', '3.2 s', '1 min 15 s', '2 h 02 min')
+    """
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def amount(metric: Metric) -> str:
+    """A value with its unit."""
+    value = metric.value
+    shown = f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:,.4g}"
+    return shown if metric.unit == "1" else f"{shown} {text(metric.unit)}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'|'.join('---' for _ in head)}|"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def _report(result: CampaignResult, into: Path) -> Iterator[str]:
+    total = len(result.scenarios)
+    good = result.count("completed")
+    yield f"# Campaign {text(result.id)}"
+    yield ""
+    verdict = f"{good} of {total} scenarios completed" if total else "No scenario was run"
+    bad = [f"{n} {s}" for s in ("failed", "skipped", "cancelled") if (n := result.count(s))]
+    yield f"{_SIGNS.get(result.status, '')} **{verdict}**" + (f" ({', '.join(bad)})" if bad else "") + "."
+    yield ""
+    yield f"{text(result.started)} to {text(result.ended)}, {seconds(result.seconds)}. {text(result.tool)}."
+    yield ""
+    yield from _table(
+        ["scenario", "verdict", "time", "attempts", "clean", "why"],
+        [
+            [
+                f"[{text(s.scenario)}](#{_anchor(s.scenario)})" if s.trials else text(s.scenario),
+                f"{_SIGNS.get(s.status, '')} {s.status}",
+                seconds(sum(t.seconds for t in s.trials)) if s.trials else "",
+                str(len(s.trials)) if s.trials else "",
+                _clean(s.last),
+                text(_why(s)),
+            ]
+            for s in result.scenarios
+        ],
+    )
+    for warning in result.warnings:
+        yield from ("", f"> ⚠ {text(warning)}")
+    for scenario in result.scenarios:
+        if scenario.trials:
+            yield from _scenario(scenario, into)
+
+
+def _anchor(name: str) -> str:
+    return re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-")
+
+
+def _clean(trial: TrialResult | None) -> str:
+    if trial is None or trial.clean is None:
+        return "" if trial is None else "unknown"
+    return "yes" if trial.clean else "**no**"
+
+
+def _why(scenario: ScenarioResult) -> str:
+    if scenario.reason:
+        return scenario.reason
+    failure = scenario.last.failure if scenario.last else None
+    return f"{failure.phase}: {failure.error}" if failure else ""
+
+
+def _scenario(scenario: ScenarioResult, into: Path) -> Iterator[str]:
+    yield from ("", f"## {text(scenario.scenario)}", "")
+    if scenario.description:
+        yield from (text(scenario.description), "")
+    for trial in scenario.trials:
+        if len(scenario.trials) > 1:
+            yield from (f"### Attempt {trial.attempt}: {trial.status}", "")
+        yield from _trial(trial, scenario.scenario, into)
+
+
+def _failure(failure: PhaseOutcome) -> Iterator[str]:
+    blame = ", ".join(
+        part
+        for part in (
+            f"class {text(failure.error_class)}" if failure.error_class else "",
+            f"node {text(failure.node)}" if failure.node else "",
+            f"plugin {text(failure.plugin)}" if failure.plugin else "",
+        )
+        if part
+    )
+    yield f"**{failure.phase} {failure.status}**: {text(failure.error)}" + (f" ({blame})" if blame else "")
+    if failure.hint:
+        yield from ("", f"Hint: {text(failure.hint)}")
+    yield ""
+
+
+def _trial(trial: TrialResult, scenario: str, into: Path) -> Iterator[str]:
+    if trial.failure:
+        yield from _failure(trial.failure)
+    if trial.measurement:
+        measured = trial.measurement
+        rows = [[text(n), amount(m), "" if m.samples is None else str(m.samples)] for n, m in measured.metrics.items()]
+        yield from _table(["metric", "value", "samples"], rows)
+        notes = [
+            f"{n} {what}" for n, what in ((measured.requests, "requests"), (measured.errors, "errors")) if n is not None
+        ]
+        yield from ("", " · ".join([*notes, text(measured.method)]), "")
+    yield from _table(
+        ["phase", "status", "time"],
+        [[p.phase, f"{_PHASE.get(p.status, '')} {p.status}", seconds(p.seconds)] for p in trial.phases],
+    )
+    if trial.deployment and trial.deployment.instances:
+        yield ""
+        composers = trial.deployment.composers
+        yield from _table(
+            ["service", "node", "composer", "state", "up after", "attempts"],
+            [
+                [
+                    text(i.service),
+                    text(i.node),
+                    text(composers.get(i.node, "")),
+                    i.status,
+                    seconds(i.seconds),
+                    str(i.attempts),
+                ]
+                for i in trial.deployment.instances
+            ],
+        )
+    if trial.health:
+        yield ""
+        yield from _table(
+            ["check", "service", "node", "verdict", "seen"],
+            [
+                [
+                    text(h.probe), text(h.service), text(h.node),
+                    ("good" if h.ok else "**bad**") + (" (advisory)" if h.advisory else ""), text(h.detail),
+                ]
+                for h in trial.health
+            ],
+        )  # fmt: skip
+    for residue in trial.residue:
+        owner = "foreign" if residue.foreign else "ours"
+        yield from (
+            "",
+            f"> left on {text(residue.node)}: {residue.kind} {text(residue.name)} ({owner}) {text(residue.detail)}",
+        )
+    for warning in trial.warnings:
+        yield from ("", f"> ⚠ {text(warning)}")
+    if trial.artifacts:
+        folder = _folder(trial, scenario, into)
+        yield from ("", f"<details><summary>{len(trial.artifacts)} files kept</summary>", "")
+        yield from _table(
+            ["file", "kind", "node", "size"],
+            [
+                [
+                    f"[{text(a.path)}]({quote(f'{folder}/{a.path}')})",
+                    text(a.kind),
+                    text(a.node),
+                    f"{a.size:,} B" + (" ⚠ " + text(a.note) if a.partial else ""),
+                ]
+                for a in trial.artifacts
+            ],
+        )
+        yield from ("", "</details>")
+    yield ""
+
+
+def _folder(trial: TrialResult, scenario: str, into: Path) -> str:
+    own = f"{scenario}/trials/{trial.trial}"
+    return own if (into / own).is_dir() else scenario
