@@ -50,9 +50,8 @@ done
 def playbook_discover(ctx: TrialContext, node: Node, session: Session) -> Mapping[str, Fact]:
     """Look at the node once. Raises MissingTool if it lacks what every command needs."""
     before = time.time()
-    done = session.run(
-        ["sh", "-s", "--", node.stage_dir or "/tmp", *REQUIRED_TOOLS], stdin=_SCRIPT.encode(), timeout=60
-    )
+    argv = ["sh", "-s", "--", node.stage_dir or "/", *REQUIRED_TOOLS]
+    done = session.run(argv, stdin=_SCRIPT.encode(), timeout=60)
     facts = parse(done.text)
     clock = facts.pop("clock", None)
     if isinstance(clock, float):

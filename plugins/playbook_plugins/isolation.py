@@ -16,8 +16,8 @@ from playbook_kernel.api import (
     run_all,
 )
 
-# Prints `pid<TAB>command` of every process that carries the owner mark $1; $2: a signal to send, or nothing. The look's own
-# ancestors carry the mark too, and guards end by themselves when what they guard has ended.
+# Prints `pid<TAB>command` of every process that carries the owner mark $1; $2: a signal to send, or nothing. The look's
+# own ancestors carry the mark too, and guards end by themselves when what they guard has ended.
 _PROCESSES = r"""
 skip=; p=$$
 while [ "$p" -gt 1 ] 2>/dev/null; do
@@ -69,11 +69,9 @@ def end_processes(session: Session, owner: str) -> list[tuple[str, str]]:
 
 
 def _marked(session: Session, owner: str, signal: str) -> list[tuple[str, str]]:
-    script = f'skip="$$ $PPID"; {_PROCESSES}'
-    argv = ["env", "-u", "PLAYBOOK_OWNER", "sh", "-s", "--", owner, signal]
-    rows = session.run(argv, stdin=script.encode(), timeout=60).text.splitlines()
-    found = [(pid, command.strip()) for pid, _, command in (row.partition("\t") for row in rows)]
-    return [(pid, command) for pid, command in found if "playbook-guard" not in command and command]
+    argv = ["sh", "-s", "--", owner, signal]
+    rows = session.run(argv, stdin=_PROCESSES.encode(), timeout=60).text.splitlines()
+    return [(pid, command.strip()) for pid, _, command in (row.partition("\t") for row in rows)]
 
 
 def _remove_files(ctx: TrialContext, session: Session, node: str) -> list[Residue]:

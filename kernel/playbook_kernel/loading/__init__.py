@@ -1,7 +1,7 @@
 """Find, load and call plugins: stevedore loads by name, pluggy calls, and every error knows its plugin."""
 
 from .loader import BUILT_INS_ONLY, Loader, load_file
-from .manager import HookManager, load_hooks, origin
+from .manager import HookManager, load_hooks, origin, suspect
 from .offers import DISTRIBUTION, GROUP, Offer, Quarantined
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "load_file",
     "load_hooks",
     "origin",
+    "suspect",
 ]

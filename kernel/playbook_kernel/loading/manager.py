@@ -18,6 +18,7 @@ from .loader import Loader, drivers_of
 from .offers import Quarantined
 
 _ORIGIN = "_playbook_origin"
+_running: list[str] = []  # plugins whose hooks run right now, the innermost last: suspects when a call does not return
 
 
 def origin(error: BaseException) -> str:
@@ -26,12 +27,18 @@ def origin(error: BaseException) -> str:
     return name
 
 
+def suspect() -> str:
+    """The plugin whose hook was entered last and has not returned; empty if there is none."""
+    return _running[-1] if _running else ""
+
+
 @contextmanager
 def blame(plugin: str, hook: str) -> Iterator[None]:
     """Sign whatever error leaves the block, unless somebody deeper already did.
 
     A plugin has no business ending the process, so SystemExit and KeyboardInterrupt become a PluginError.
     """
+    _running.append(plugin)
     try:
         yield
     except (SystemExit, KeyboardInterrupt) as error:
@@ -45,6 +52,8 @@ def blame(plugin: str, hook: str) -> Iterator[None]:
             setattr(error, _ORIGIN, plugin)
             error.add_note(f"raised by plugin {plugin!r} in {hook}")
         raise
+    finally:
+        _running.remove(plugin)
 
 
 def _signed(function: Callable[..., Any], plugin: str, hook: str) -> Callable[..., Any]:

@@ -16,7 +16,8 @@ from playbook_plugins.web import ask, from_outside
 class Options:
     """``url``: ``localhost`` in it means the node. ``expected_status``: a number, or a list of them.
 
-    ``contains``: a text that the body must hold. ``json``: what its JSON object must hold. ``via: node`` asks from the node itself. ``body``: a text, or an object that is sent as JSON.
+    ``contains``: a text that the body must hold. ``json``: what its JSON object must hold. ``via: node`` asks from the
+    node itself. ``body``: a text, or an object that is sent as JSON.
     """
 
     url: str

@@ -1,0 +1,87 @@
+"""What a trial's process is told: everything it needs, and nothing that it would have to look up again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from attrs import field, frozen
+from playbook_kernel import logs
+from playbook_kernel.context import Effect, TrialContext
+from playbook_kernel.loading import HookManager, Loader, load_hooks
+from playbook_kernel.model import Event, Node, PluginPolicy, Trial, TrialResult
+from playbook_kernel.scope import Cancel
+
+from .effects import TrialEffects
+from .phases import TrialRun
+from .sessions import SessionPool
+from .store import LOG
+
+
+@frozen
+class PluginSettings:
+    """How plugins are loaded: in the parent, and again in each child."""
+
+    policy: PluginPolicy = field(factory=PluginPolicy)
+    blocked: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    def loader(self) -> Loader:
+        """A loader of these settings."""
+        return Loader(self.policy, self.blocked, self.files)
+
+
+@frozen
+class Job:
+    """One trial to run, or to clean up after (``mode``); ``effects`` are those that may still be there."""
+
+    run: str
+    run_folder: Path
+    trial: Trial
+    directory: Path
+    nodes: Mapping[str, Node]
+    plugins: PluginSettings = field(factory=PluginSettings)
+    mode: Literal["run", "cleanup"] = "run"
+    effects: tuple[Effect, ...] = ()
+    facts: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+    log_level: str = "INFO"
+
+
+def perform(
+    job: Job,
+    emit: Callable[[Event], None],
+    record: Callable[[str, Mapping[str, Any]], None],
+    cancel: Cancel,
+    *,
+    hooks: HookManager | None = None,
+    loader: Loader | None = None,
+) -> TrialResult:
+    """Run a job in this process. ``hooks`` and ``loader`` are made from the job's settings if not given."""
+    loader = loader or job.plugins.loader()
+    hooks = hooks or load_hooks(loader)
+    pool = SessionPool(job.nodes, job.trial.id, loader.build)
+    job.directory.mkdir(parents=True, exist_ok=True)
+    ctx = TrialContext(
+        run=job.run,
+        trial=job.trial,
+        nodes=job.nodes,
+        directory=job.directory,
+        session=pool,
+        effects=TrialEffects(record, job.effects),
+        emit=emit,
+        build=loader.build,
+        log=logs.logger(f"trial.{job.trial.scenario.name}"),
+        facts={n: dict(f) for n, f in job.facts.items()},
+        emergency=job.mode == "cleanup",
+    )
+    run = TrialRun(ctx, hooks, cancel)
+    try:
+        return run.run() if job.mode == "run" else run.clean_up_only()
+    finally:
+        pool.close()
+
+
+def configure_log(job: Job) -> None:
+    """Set up the log of a process that does nothing but this job."""
+    logs.configure(job.log_level, run_log=job.run_folder / LOG)

@@ -1,0 +1,293 @@
+"""One trial, phase by phase. A failure before ``collect`` skips to it; ``cleanup`` always runs.
+
+=============  ==========================================================================================
+phase          it has failed when
+=============  ==========================================================================================
+discover       a node cannot be reached, a plugin raises, two plugins contradict one another
+deploy         no plugin brings the services up, or one raises
+healthcheck    a verdict is bad, or there are services and no verdict at all
+benchmark      no plugin measures, one raises, or the measurement is empty
+collect        never: what could not be brought home is a warning
+cleanup        a plugin raises, or something of ours is left on a node
+=============  ==========================================================================================
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from attrs import define, evolve, field
+from playbook_kernel.context import TrialContext
+from playbook_kernel.errors import Cancelled, PhaseFailed, PhaseTimeout, PlaybookError, PluginError
+from playbook_kernel.loading import HookManager, origin, suspect
+from playbook_kernel.model import (
+    Artifact,
+    Deployment,
+    Event,
+    FactsFound,
+    Health,
+    HealthChecked,
+    Measurement,
+    Phase,
+    PhaseEnded,
+    PhaseOutcome,
+    PhaseStarted,
+    PhaseStatus,
+    Residue,
+    ResidueFound,
+    Status,
+    TrialResult,
+    Warned,
+)
+from playbook_kernel.scope import Cancel, run_all, within
+
+from .bounded import GRACE, bounded
+from .store import now
+
+T = TypeVar("T")
+
+
+@define(eq=False)
+class TrialRun:
+    """Runs the phases of one trial; ``cancel`` stops whichever measures or deploys, never the cleaning up."""
+
+    ctx: TrialContext
+    hooks: HookManager
+    cancel: Cancel
+    grace: float = GRACE
+    _outcomes: list[PhaseOutcome] = field(factory=list)
+    _deployment: Deployment | None = None
+    _health: list[Health] = field(factory=list)
+    _measurement: Measurement | None = None
+    _artifacts: list[Artifact] = field(factory=list)
+    _residue: list[Residue] = field(factory=list)
+    _warnings: list[str] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        emit = self.ctx.emit
+
+        def noting(event: Event) -> None:
+            if isinstance(event, Warned):
+                self._warnings.append(f"{event.node}: {event.message}" if event.node else event.message)
+            emit(event)
+
+        self.ctx.emit = noting
+
+    def run(self) -> TrialResult:
+        """Pass through every phase; never raises."""
+        started, began = now(), time.monotonic()
+        steps: Sequence[tuple[Phase, Callable[[], None]]] = (
+            ("discover", self._discover),
+            ("deploy", self._deploy),
+            ("healthcheck", self._healthcheck),
+            ("benchmark", self._benchmark),
+        )
+        good = True
+        for phase, step in steps:
+            good = good and self._phase(phase, step, self.cancel)
+        # Evidence and order are wanted all the more after a cancellation, so these two have a flag of their own.
+        self._phase("collect", self._collect, Cancel())
+        clean = self._phase("cleanup", self._cleanup, Cancel())
+        cancelled = any(o.status == "cancelled" for o in self._outcomes)
+        status: Status = "cancelled" if cancelled else "completed" if good and clean else "failed"
+        return self._result(status, started, began, clean=clean)
+
+    def clean_up_only(self) -> TrialResult:
+        """What a later process does for one that died: nothing but the cleanup."""
+        started, began = now(), time.monotonic()
+        clean = self._phase("cleanup", self._cleanup, Cancel())
+        return self._result("failed", started, began, clean=clean)
+
+    def _result(self, status: Status, started: str, began: float, *, clean: bool) -> TrialResult:
+        trial = self.ctx.trial
+        return TrialResult(
+            trial.id,
+            trial.scenario.name,
+            status,
+            trial.attempt,
+            started,
+            now(),
+            round(time.monotonic() - began, 6),
+            tuple(self._outcomes),
+            dict(self.ctx.facts),
+            self._deployment,
+            tuple(self._health),
+            self._measurement,
+            tuple(self._artifacts),
+            tuple(self._residue),
+            clean,
+            tuple(self._warnings),
+        )
+
+    def _tell(self, make: Callable[..., Event], *args: Any) -> None:
+        self.ctx.emit(make(*args, trial=self.ctx.trial.id, scenario=self.ctx.trial.scenario.name))
+
+    def _phase(self, phase: Phase, step: Callable[[], None], cancel: Cancel) -> bool:
+        if cancel.requested:
+            return False
+        self._tell(PhaseStarted, phase)
+        started, began = now(), time.monotonic()
+        outcome = PhaseOutcome(phase, "ok", 0.0, started)
+        try:
+            with within(self.ctx.trial.scenario.timeouts.of(phase), cancel):
+                step()
+        except Exception as error:  # noqa: BLE001 - whatever a plugin raises is this phase's outcome
+            outcome = self._failed(outcome, error)
+        outcome = evolve(outcome, seconds=round(time.monotonic() - began, 6))
+        self._outcomes.append(outcome)
+        self._tell(PhaseEnded, outcome)
+        return outcome.status == "ok"
+
+    def _failed(self, outcome: PhaseOutcome, error: Exception) -> PhaseOutcome:
+        status: PhaseStatus = "failed"
+        if isinstance(error, Cancelled):
+            status = "cancelled"
+        elif isinstance(error, PhaseTimeout):
+            status = "timeout"
+        known = isinstance(error, PlaybookError)
+        if not known:
+            self.ctx.log.error("a plugin raised", phase=outcome.phase, traceback=traceback.format_exception(error))
+        return evolve(
+            outcome,
+            status=status,
+            error=str(error) if known else f"{type(error).__name__}: {error}",
+            error_class=error.error_class if isinstance(error, PlaybookError) else "plugin",
+            plugin=origin(error),
+            node=str(getattr(error, "node", "")),
+            hint=(error.hint or "") if isinstance(error, PlaybookError) else "",
+        )
+
+    def _call(self, call: Callable[[], T]) -> T:
+        """Make a bounded call into plugins; one that does not come back is blamed on whoever was entered last."""
+        try:
+            return bounded(call, grace=self.grace)
+        except (PhaseTimeout, Cancelled) as error:
+            if not origin(error) and (plugin := suspect()):
+                error.args = (f"{error} (plugin {plugin})",)
+                error._playbook_origin = plugin  # type: ignore[union-attr]  # noqa: SLF001 - signed as the manager does
+            raise
+
+    # -- the phases -----------------------------------------------------------------------------------------------
+
+    def _discover(self) -> None:
+        names = self.ctx.trial.scenario.node_names
+        results = run_all([functools.partial(self._facts_of, name) for name in names])
+        errors = [r for r in results if isinstance(r, Exception)]
+        if len(errors) > 1:
+            first = errors[0]
+            others = "; ".join(str(e) for e in errors[1:])
+            first.args = (f"{first}; {others}",)
+        if errors:
+            raise errors[0]
+
+    def _facts_of(self, name: str) -> None:
+        session = self._call(lambda: self.ctx.session(name))
+        node = self.ctx.nodes[name]
+        facts = self.ctx.facts.setdefault(name, {})
+        said: dict[str, str] = {}
+        calls = self.hooks.calls("playbook_discover", ctx=self.ctx, node=node, session=session)
+        for plugin, call in calls:
+            for key, value in (self._call(call) or {}).items():
+                if key in facts and facts[key] != value:
+                    raise PluginError(
+                        f"{name}: plugins {said[key]} and {plugin} contradict one another: "
+                        f"{key} is {facts[key]!r} or {value!r}"
+                    )
+                facts[key], said[key] = value, plugin
+        self._tell(FactsFound, name, dict(facts))
+
+    def _deploy(self) -> None:
+        scenario = self.ctx.trial.scenario
+        made = self._call(lambda: self.hooks.hook.playbook_deploy(ctx=self.ctx, scenario=scenario))
+        self._deployment = _expect(made, Deployment, "playbook_deploy")
+
+    def _healthcheck(self) -> None:
+        deployment = self._deployment
+        said = self._call(lambda: self.hooks.hook.playbook_healthcheck(ctx=self.ctx, deployment=deployment))
+        for verdict in _flat(said, Health, "playbook_healthcheck"):
+            self._health.append(verdict)
+            self._tell(HealthChecked, verdict)
+        if self.ctx.trial.scenario.services and not self._health:
+            raise PhaseFailed("nothing was checked: there are services, and no plugin gave a verdict")
+        if bad := [h for h in self._health if not h.ok and not h.advisory]:
+            raise _unhealthy(bad)
+
+    def _benchmark(self) -> None:
+        scenario, deployment = self.ctx.trial.scenario, self._deployment
+        made = self._call(
+            lambda: self.hooks.hook.playbook_benchmark(ctx=self.ctx, deployment=deployment, load=scenario.load)
+        )
+        measured = _expect(made, Measurement, "playbook_benchmark")
+        if not measured.metrics:
+            raise PhaseFailed("the benchmark gave no metric at all: nothing was measured")
+        self._measurement = measured
+
+    def _collect(self) -> None:
+        for plugin, call in self.hooks.calls("playbook_collect", ctx=self.ctx, deployment=self._deployment):
+            try:
+                said = self._call(functools.partial(_listed, call))
+                self._artifacts += _flat([said], Artifact, "playbook_collect")
+            except Exception as error:  # noqa: BLE001 - isolated: the others still collect
+                self.ctx.warn(f"{plugin} could not collect: {_words(error)}")
+
+    def _cleanup(self) -> None:
+        failures: list[Exception] = []
+        for _, call in self.hooks.calls("playbook_cleanup", ctx=self.ctx, deployment=self._deployment):
+            try:
+                said = self._call(functools.partial(_listed, call))
+                self._residue += _flat([said], Residue, "playbook_cleanup")
+            except Exception as error:  # noqa: BLE001 - isolated: the others still clean up
+                failures.append(error)
+        for residue in self._residue:
+            self._tell(ResidueFound, residue)
+        if failures:
+            raise failures[0]
+        if left := [r for r in self._residue if not r.foreign]:
+            things = ", ".join(f"{r.kind} {r.name} on {r.node}" for r in left[:5])
+            more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+            raise PhaseFailed(f"left behind: {things}{more}")
+        if still := self.ctx.effects.open():
+            things = ", ".join(sorted({f"{e.kind} on {e.node}" for e in still})[:5])
+            raise PhaseFailed(f"nobody says that this was undone: {things}")
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, PlaybookError) else f"{type(error).__name__}: {error}"
+
+
+def _listed(call: Callable[[], Any]) -> Any:
+    """Make the call, and use up what it yields while still within its bounds."""
+    said = call()
+    return None if said is None else [said] if isinstance(said, (Artifact, Residue)) else list(said)
+
+
+def _expect(value: object, kind: type[T], hook: str) -> T:
+    if value is None:
+        raise PhaseFailed(f"no plugin took {hook} on")
+    if not isinstance(value, kind):
+        raise PluginError(f"{hook} gave {type(value).__name__}, not {kind.__name__}")
+    return value
+
+
+def _flat(said: Iterable[Any], kind: type[T], hook: str) -> list[T]:
+    found: list[T] = []
+    for answer in said:
+        items = [answer] if isinstance(answer, kind) else [] if answer is None else answer
+        if not isinstance(items, Iterable) or isinstance(items, (str, bytes)):
+            raise PluginError(f"{hook} gave {type(answer).__name__}, not {kind.__name__}")
+        for item in items:
+            if not isinstance(item, kind):
+                raise PluginError(f"{hook} gave a {type(item).__name__} among its answers, not {kind.__name__}")
+            found.append(item)
+    return found
+
+
+def _unhealthy(bad: Sequence[Health]) -> PhaseFailed:
+    words = "; ".join(f"{h.service or 'deployment'} on {h.node or '?'}: {h.detail}" for h in bad[:5])
+    error = PhaseFailed(f"unhealthy: {words}")
+    error.error_class = "health"
+    return error

@@ -1,0 +1,105 @@
+"""The run's folder: names, and files that are whole or not there."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from playbook_kernel.errors import ConfigError
+from playbook_kernel.model import CampaignResult, TrialResult
+from playbook_kernel.model.codec import decode, encode
+from playbook_kernel.redaction import redacted
+
+JOURNAL, CAMPAIGN, LOG, LOCK = "journal.jsonl", "campaign.json", "log.jsonl", "lock"
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def safe_name(name: str) -> str:
+    """A name from outside as a file name: the same if it is harmless, else marked so that no two become equal.
+
+    >>> safe_name("001_smoke"), safe_name("../x")
+    ('001_smoke', 'x-3ae9bf1a')
+    """
+    clean = _UNSAFE.sub("_", name).strip("._-")[:100] or "x"
+    return clean if clean == name else f"{clean}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def now() -> str:
+    """The present instant, ISO 8601, UTC, milliseconds."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def new_run(results: Path, name: str) -> Path:
+    """Make the folder of a new run: ``<YYYYmmdd_HHMMSS>_<name>`` in local time, with a suffix if that is taken."""
+    stamp = dt.datetime.now().strftime("%Y%m%d_%H%M%S")
+    base = f"{stamp}_{safe_name(name)}"
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 1000):
+            folder = results / (base if number == 1 else f"{base}-{number}")
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return folder
+    except OSError as error:
+        raise ConfigError([f"{results}: cannot keep results there: {error.strerror}"]) from error
+    raise ConfigError([f"{results}: too many runs named {base}"])
+
+
+def trial_folder(run: Path, scenario: str, trial: str, attempt: int) -> Path:
+    """Where a trial's files go: the scenario's folder for the first, ``trials/<id>`` in it for further ones."""
+    folder = run / safe_name(scenario)
+    return folder if attempt == 1 else folder / "trials" / trial
+
+
+def write_json(path: Path, obj: object) -> None:
+    """Write JSON beside the place and move it there, flushed to disk; secrets are taken out."""
+    text = json.dumps(redacted(encode(obj)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new or renamed entry of a folder survive a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def save_trial(folder: Path, result: TrialResult) -> None:
+    """Keep a trial's result at once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "trial.json", result)
+
+
+def save_campaign(run: Path, result: CampaignResult) -> None:
+    """Keep what is known of the campaign so far."""
+    write_json(run / CAMPAIGN, result)
+
+
+def load_campaign(run: Path) -> CampaignResult:
+    """Read a run back. Raises ConfigError."""
+    path = run / CAMPAIGN
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+        return decode(data, CampaignResult)
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError([f"{path}: is not a campaign's result: {error}"]) from error
