@@ -42,13 +42,13 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
         settings = build(Settings, given, environ)
         faults = build(Faults, given, environ, "fault_")
     except OptionError as error:
-        print(f"playbook-sim-engine: {error}", file=sys.stderr)  # noqa: T201 - no log yet
+        print(f"playbook-sim-engine: {error}", file=sys.stderr)
         return 2
     if check:
         return _check_health(settings.port)
     known = known_variables(Settings) | known_variables(Faults, "fault_")
     for name in sorted(n for n in environ if n.startswith("SIM_") and n not in known):
-        print(f"playbook-sim-engine: {name} is set but is no option", file=sys.stderr)  # noqa: T201
+        print(f"playbook-sim-engine: {name} is set but is no option", file=sys.stderr)
     return run(settings, faults)
 
 
@@ -58,7 +58,7 @@ def _check_health(port: int) -> int:
         connection.request("GET", "/health")
         status = connection.getresponse().status
     except OSError as error:
-        print(f"playbook-sim-engine: /health at port {port}: {error}", file=sys.stderr)  # noqa: T201
+        print(f"playbook-sim-engine: /health at port {port}: {error}", file=sys.stderr)
         return 1
     finally:
         connection.close()

@@ -12,8 +12,8 @@ BLOCK = 16
 
 _WORDS = str.split(
     "the a model server token cache batch step prefill decode answer prompt queue node router latency is was has takes "
-    "sends keeps reads writes waits runs ends and or but then while after before with without over under each every one "
-    "two three first last next fast slow long short full empty warm cold small large real same new known exact steady"
+    "sends keeps reads writes waits runs ends and or but then while after before with without over under each every "
+    "one two three first last next fast slow long short full empty warm cold small large real same new known exact"
 )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Callable
 
 from playbook_sim_engine.chunked import ChunkedDecoder, ChunkedError
 
 _MAX_HEAD = 65536
+
+Receive = Callable[[bytes], None]
 
 
 class UpstreamError(Exception):
@@ -33,13 +36,13 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
 
-    def send(self, request: bytes) -> None:
-        """Send a complete request and forget the answer before it."""
+    def send(self, request: bytes, receive: Receive | None = None) -> None:
+        """Send a complete request and forget the answer before it; `receive` gets the body as it comes."""
         self._uses += 1
         self._buffer.clear()
         self._chunks: ChunkedDecoder | None = None
         self._left: int | None = 0
-        self._relay: Callable[[bytes], None] | None = None
+        self._relay = receive
         self._body = bytearray()
         self.status = 0
         self.headers: dict[str, str] = {}
@@ -51,7 +54,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.done.add_done_callback(_seen)
         self.transport.write(request)
 
-    def relay_to(self, receive: Callable[[bytes], None]) -> None:
+    def relay_to(self, receive: Receive) -> None:
         """Give the body to `receive` as it comes, beginning with what has come already."""
         self._relay = receive
         if self._body:
@@ -185,8 +188,12 @@ class Peer:
         """Whether its last health check was good."""
         return self.problem is None
 
-    async def send(self, method: str, path: str, body: bytes, silence: float) -> UpstreamConnection:
+    async def send(
+        self, method: str, path: str, body: bytes, silence: float, receive: Receive | None = None
+    ) -> UpstreamConnection:
         """Send a request and return its connection once the answer's head is there; give it back with `release`.
+
+        With `receive` the body goes there as it comes, from its first byte; otherwise see the connection.
 
         Raises UpstreamError, with `refused` when no connection could be made.
         """
@@ -196,7 +203,7 @@ class Peer:
         ).encode() + body
         while True:
             connection = await self._connection()
-            connection.send(request)
+            connection.send(request, receive)
             try:
                 await connection.wait(connection.head, silence)
             except UpstreamError as error:
@@ -222,7 +229,7 @@ class Peer:
         except (asyncio.TimeoutError, TimeoutError):
             raise UpstreamError(f"no connection within {self._timeout:g} s", refused=True) from None
         except OSError as error:
-            raise UpstreamError(error.strerror or str(error), refused=True) from error
+            raise UpstreamError(os.strerror(error.errno) if error.errno else str(error), refused=True) from error
         return connection
 
     def release(self, connection: UpstreamConnection) -> None:
