@@ -77,7 +77,7 @@ class TrialContext:
     effects: Effects
     emit: Callable[[Event], None] = field(repr=False)
     build: Callable[[type[D], DriverRef], D] = field(repr=False)
-    log: structlog.typing.FilteringBoundLogger = field(repr=False)
+    log: structlog.stdlib.BoundLogger = field(repr=False)
     facts: MutableMapping[str, dict[str, Fact]] = field(factory=dict)
     stash: MutableMapping[str, Any] = field(factory=dict, repr=False)
     emergency: bool = False
@@ -99,7 +99,7 @@ class CampaignContext:
     run: str
     folder: Path
     nodes: Mapping[str, Node]
-    log: structlog.typing.FilteringBoundLogger = field(repr=False)
+    log: structlog.stdlib.BoundLogger = field(repr=False)
     build: Callable[[type[D], DriverRef], D] = field(repr=False)
     reporters: Sequence[DriverRef] = ()
     quiet: bool = False

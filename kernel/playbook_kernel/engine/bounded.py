@@ -18,8 +18,8 @@ GRACE = 5.0
 def bounded(call: Callable[[], T], *, cancel: Cancel | None = None, grace: float = GRACE) -> T:
     """Make a call on a thread that inherits the scope, and return or raise what it does.
 
-    Past the scope's deadline plus ``grace`` (or ``cancel`` plus ``grace``) the thread is abandoned, which a process that
-    is going to end can afford, and PhaseTimeout or Cancelled is raised. SystemExit and KeyboardInterrupt become
+    Past the scope's deadline plus ``grace`` (or ``cancel`` plus ``grace``) the thread is abandoned, which a process
+    that is going to end can afford, and PhaseTimeout or Cancelled is raised. SystemExit and KeyboardInterrupt become
     PluginError.
     """
     scope = current()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
+
 from playbook_kernel.context import Effect
 from playbook_kernel.model import Fact
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, evolve, field
+
 from playbook_kernel.context import Effect
 from playbook_kernel.model import (
     PHASES,
@@ -44,7 +45,7 @@ _KILL_PATIENCE = 5.0
 
 @define(eq=False)
 class TrialHost:
-    """Runs one job in a child process. ``tell`` gets every event; ``lock`` is the run's lock, inherited by the child."""
+    """Runs one job in a child process; ``tell`` gets every event, ``lock`` is the run's, and the child inherits it."""
 
     job: Job
     journal: Journal
@@ -152,18 +153,18 @@ class TrialHost:
         events: list[Event] = []
         for message in messages:
             kind = message["type"]
-            data = {k: v for k, v in message.items() if k != "type"}
+            fields: Mapping[str, Any] = {k: v for k, v in message.items() if k != "type"}
             if kind in ("intent", "done", "undone"):
-                entries.append((kind, self.job.trial.id, data))
+                entries.append((kind, self.job.trial.id, fields))
                 if kind == "intent":
-                    intents.append(data["id"])
+                    intents.append(fields["id"])
             elif kind == "event":
-                event: Event = decode(data["event"], Event)
+                event: Event = decode(fields["event"], Event)
                 events.append(event)
                 if not isinstance(event, _NOT_JOURNALLED):
-                    entries.append(("event", self.job.trial.id, data["event"]))
+                    entries.append(("event", self.job.trial.id, fields["event"]))
             elif kind == "result":
-                self._result = decode(data["result"], TrialResult)
+                self._result = decode(fields["result"], TrialResult)
         try:
             self.journal.append(entries, sync=any(kind != "event" for kind, _, _ in entries))
         except OSError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from attrs import field, frozen
+
 from playbook_kernel import logs
 from playbook_kernel.context import Effect, TrialContext
 from playbook_kernel.loading import HookManager, Loader, load_hooks

@@ -2,7 +2,7 @@
 
 ``journal.jsonl`` holds one JSON object a line::
 
-    {"v":1,"seq":3,"utc":"2026-01-01T00:00:00.000Z","mono":12.5,"type":"intent","trial":"pk-...","data":{},"crc":"0a1b"}
+    {"v":1,"seq":3,"utc":"2026-01-01T00:00:00Z","mono":12.5,"type":"intent","trial":"pk-","data":{},"crc":"0a1b"}
 
 ``crc`` is the CRC-32 of the line as it would be without it, that is of everything before ``,"crc"`` and a ``}``. A torn
 last line is ignored (its effect was not begun, since nothing is done before its record is on disk); a bad line before the
@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from attrs import define, evolve, field, frozen
+
 from playbook_kernel.context import Effect
 from playbook_kernel.errors import PlaybookError
 from playbook_kernel.redaction import redacted

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field
+
 from playbook_kernel.context import TrialContext
 from playbook_kernel.errors import Cancelled, PhaseFailed, PhaseTimeout, PlaybookError, PluginError
 from playbook_kernel.loading import HookManager, origin, suspect

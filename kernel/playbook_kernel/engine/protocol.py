@@ -17,8 +17,8 @@ child      end of the pipe            with a result: over; without: the child di
 =========  =========================  ============================================================================
 
 States of the parent: *starting* (until the first line of the child) → *running* → *cancelling* (after ``cancel``) →
-*over* (after ``result``) or *lost* (end of the pipe, silence, or a deadline without a ``result``). From *lost* the process
-group is killed first, and only then does the cleanup begin, so that two of them never work on the same node.
+*over* (after ``result``) or *lost* (end of the pipe, silence, or a deadline without a ``result``). From *lost* the
+process group is killed first, and only then does the cleanup begin, so that two of them never work on the same node.
 
 An intent without its acknowledgement was never done: the child waits for it. Intents of several threads that arrive
 together are written with one flush and acknowledged together.
@@ -30,12 +30,12 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from attrs import define, field
 
 LIMIT = 16 * 1024 * 1024
-"""The longest line that is taken; a longer one is a bug or garbage."""
+"""The longest line that is taken; a longer one is garbage."""
 
 SILENCE = 30.0
 """Seconds without a word after which the parent believes that the child is gone; it says ``alive`` every third of that."""
@@ -49,7 +49,7 @@ class Garbage(Exception):
 class Sender:
     """Writes messages; safe for use by many threads. After the other side is gone, sending does nothing."""
 
-    _file: BinaryIO
+    _file: IO[bytes]
     gone: bool = False
     _lock: threading.Lock = field(factory=threading.Lock)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, field
+
 from playbook_kernel.drivers import Session, Transport
 from playbook_kernel.model import DriverRef, Node
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import define, field
+
 from playbook_kernel.errors import Cancelled, PlaybookError
 from playbook_kernel.model import Event
 from playbook_kernel.model.codec import decode, encode
@@ -79,7 +80,7 @@ class _Line:
 
 def main(descriptor: int) -> None:
     """Run the job that comes over stdin; talk on ``descriptor``."""
-    os.set_inheritable(descriptor, False)
+    os.set_inheritable(descriptor, False)  # noqa: FBT003 - its signature is so
     line = _Line(protocol.Sender(os.fdopen(descriptor, "wb")), Cancel())
     jobs: list[Job] = []
     ready = threading.Event()
