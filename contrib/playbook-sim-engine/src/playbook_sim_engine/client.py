@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-tokens", type=int, help="tokens of each answer [32]")
     parser.add_argument("--no-stream", action="store_true", help="ask for whole answers")
     parser.add_argument("--timeout", type=float, default=60.0, help="longest silence within a request, in s [60]")
+    parser.add_argument("--ramp-s", type=float, default=0.0, help="spread the first requests over this, in s [0]")
     parser.add_argument("--out", type=Path, help="write the summary here as JSON")
     return parser
 
@@ -136,12 +137,14 @@ async def run(options: argparse.Namespace, loop: asyncio.AbstractEventLoop) -> d
     records: list[Record] = []
     left = iter(bodies)
 
-    async def worker() -> None:
+    async def worker(delay: float) -> None:
+        await asyncio.sleep(delay)
         for body in left:
             records.append(await _request(peer, path, body, options.timeout, loop))
 
     started = loop.time()
-    await asyncio.gather(*(worker() for _ in range(min(options.concurrency, options.requests))))
+    workers = min(options.concurrency, options.requests)
+    await asyncio.gather(*(worker(options.ramp_s * at / workers) for at in range(workers)))
     seconds = loop.time() - started
     peer.close()
     summary = summarise(records, stream=not options.no_stream, wanted=options.requests, seconds=seconds)

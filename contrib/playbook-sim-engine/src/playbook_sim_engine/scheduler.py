@@ -152,7 +152,7 @@ class BatchedScheduler(Scheduler):
         self._admit(start)
         decoding = [s for s in self._running if not s.prefill_left]
         budget = max(1, self._budget - len(decoding) * self._tokens_per_step)
-        tokens = starting = 0
+        tokens = 0
         prefilled: list[tuple[Sequence, int]] = []
         for sequence in self._running:
             if tokens >= budget:
@@ -160,15 +160,13 @@ class BatchedScheduler(Scheduler):
             if sequence.prefill_left:
                 share = min(sequence.prefill_left, budget - tokens)
                 tokens += share
-                starting += not sequence.prefill_started
-                sequence.prefill_started = True
                 prefilled.append((sequence, share))
         if not decoding and not prefilled:
             self._stepping = False  # everybody left, or the KV cache is held by blocks not pulled yet
             return
         planned = start + self._timing.step(len(decoding))
         if prefilled:
-            planned += self._timing.prefill(tokens, starting)
+            planned += self._timing.prefill(tokens)
         self._loop.call_at(planned, self._finish, planned, decoding, prefilled)
 
     def _finish(self, planned: float, decoding: list[Sequence], prefilled: list[tuple[Sequence, int]]) -> None:

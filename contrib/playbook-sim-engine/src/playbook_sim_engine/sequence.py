@@ -22,7 +22,7 @@ class Sequence:
 
     __slots__ = (
         "admitted", "arrived", "done", "first", "generated", "index", "last", "limit", "prefill_left",
-        "prefill_started", "prompt_tokens", "sink", "ticket",
+        "prompt_tokens", "sink", "ticket",
     )  # fmt: skip
 
     def __init__(self, sink: Sink, index: int, prompt_tokens: int, to_prefill: int, limit: int, arrived: float) -> None:
@@ -30,7 +30,6 @@ class Sequence:
         self.index = index
         self.prompt_tokens = prompt_tokens
         self.prefill_left = to_prefill
-        self.prefill_started = False
         self.limit = limit
         self.generated = 0
         self.arrived = arrived
@@ -48,4 +47,3 @@ class Sequence:
     def preempted(self) -> None:
         """Forget the KV: prompt and generated tokens must be computed anew."""
         self.prefill_left = self.kv_tokens
-        self.prefill_started = False

@@ -22,7 +22,7 @@ class Settings:
     max_body_mb: float = option(64.0, "largest request body, in MiB; more is answered with 413", low=0.001)
 
     scheduling: str = option("batched", "batched: one step for all; paced: own clock", choices=("batched", "paced"))
-    prefill_base_ms: float = option(20.0, "time of any prefill", low=0)
+    prefill_base_ms: float = option(20.0, "time of a pass that prefills, whatever its size", low=0)
     prefill_per_token_ms: float = option(0.05, "prefill time per prompt token", low=0)
     decode_base_ms: float = option(10.0, "time of a decode step", low=0)
     decode_per_seq_ms: float = option(0.1, "time of a decode step per running sequence", low=0)

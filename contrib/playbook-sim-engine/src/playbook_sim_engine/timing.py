@@ -30,9 +30,9 @@ class TimingModel:
             _random=random.Random(settings.seed),  # noqa: S311 - reproducible noise
         )
 
-    def prefill(self, tokens: int, starting: int = 1) -> float:
-        """Time of prefilling `tokens` of which `starting` prompts begin now (a continued chunk begins none)."""
-        return self._noisy(self.prefill_base * starting + self.prefill_per_token * tokens)
+    def prefill(self, tokens: int) -> float:
+        """Time of one pass that prefills `tokens`, of one prompt or of several."""
+        return self._noisy(self.prefill_base + self.prefill_per_token * tokens)
 
     def step(self, batch: int) -> float:
         """Time of one decode step of `batch` sequences; no sequences take no time."""
