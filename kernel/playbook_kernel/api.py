@@ -29,6 +29,7 @@ from .errors import (
     CommandFailed,
     CommandTimeout,
     ConfigError,
+    DriverNotFound,
     HostKeyRejected,
     MissingTool,
     NodeError,
@@ -41,6 +42,7 @@ from .errors import (
     TransferFailed,
     Unreachable,
 )
+from .graph import Outcome, run_ready_first
 from .hookspecs import Registry, hookimpl
 from .model import (
     EVENTS,
@@ -128,6 +130,7 @@ __all__ = [
     "Deployment",
     "Document",
     "Driver",
+    "DriverNotFound",
     "DriverRef",
     "Edge",
     "Effect",
@@ -149,6 +152,7 @@ __all__ = [
     "NoOptions",
     "Node",
     "NodeError",
+    "Outcome",
     "OutcomeUnknown",
     "Output",
     "Phase",
@@ -218,5 +222,6 @@ __all__ = [
     "redacted",
     "replaced",
     "run_all",
+    "run_ready_first",
     "within",
 ]

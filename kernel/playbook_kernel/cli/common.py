@@ -1,0 +1,113 @@
+"""What several commands need: the configuration, the plugins, tables and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from attrs import frozen
+
+from playbook_kernel.config import Problems, Sources
+from playbook_kernel.drivers import Reader
+from playbook_kernel.engine.job import PluginSettings
+from playbook_kernel.engine.plan import Plan, make_plan
+from playbook_kernel.errors import ConfigError, PlaybookError
+from playbook_kernel.loading import Loader
+from playbook_kernel.model import Configuration, DriverRef
+from playbook_kernel.model.codec import encode
+from playbook_kernel.redaction import redacted
+
+READER = "playbook"
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print clean JSON on stdout.")
+
+
+@frozen
+class Setup:
+    """The files as they were read. ``problems`` are not raised yet."""
+
+    sources: Sources
+    config: Configuration
+    problems: Problems
+    settings: PluginSettings
+    loader: Loader
+
+
+def sources(options: Mapping[str, Any]) -> Sources:
+    """Where the user's files are, by the options and the defaults."""
+    here = Path.cwd()
+    scenarios = options.get("scenarios_dir")
+    return Sources(
+        here / Path(options.get("config_dir", "config")).expanduser(),
+        results_dir(options),
+        here,
+        here / Path(scenarios).expanduser() if scenarios else None,
+        dict(os.environ),
+    )
+
+
+def results_dir(options: Mapping[str, Any]) -> Path:
+    """The folder of runs."""
+    return Path.cwd() / Path(options.get("results_dir", "results")).expanduser()
+
+
+def read(options: Mapping[str, Any]) -> Setup:
+    """Read the configuration; problems are kept for the caller to raise."""
+    blocked, files = tuple(options.get("no_plugin", ())), tuple(options.get("plugin_files", ()))
+    problems = Problems()
+    where = sources(options)
+    config = Loader(blocked=blocked).build(Reader, DriverRef(READER)).read(where, problems)
+    settings = PluginSettings(
+        config.plugins, blocked, tuple(str(Path(f).resolve()) if f.endswith(".py") else f for f in files)
+    )
+    return Setup(where, config, problems, settings, settings.loader())
+
+
+def checked(options: Mapping[str, Any]) -> Setup:
+    """Read the configuration. Raises ConfigError with all that is wrong; warnings go to stderr."""
+    setup = read(options)
+    setup.problems.raise_if_any()
+    return setup
+
+
+def everything_wrong(setup: Setup, names: Sequence[str] | None) -> tuple[Plan | None, PlaybookError | None]:
+    """Make the plan even if files have problems, so that all of them are told at once."""
+    try:
+        plan = make_plan(setup.config, names, setup.loader)
+    except PlaybookError as error:
+        if not setup.problems.items:
+            return None, error
+        more = error.problems if isinstance(error, ConfigError) else (str(error),)
+        return None, ConfigError([*_in_order(setup.problems), *more], hint=error.hint)
+    if setup.problems.items:
+        return None, ConfigError(_in_order(setup.problems))
+    return plan, None
+
+
+def _in_order(problems: Problems) -> list[str]:
+    return [str(p) for p in sorted(problems.items, key=lambda p: (p.file, p.line))]
+
+
+def warn(lines: Sequence[object]) -> None:
+    """Tell warnings, on stderr."""
+    for line in lines:
+        click.echo(f"warning: {line}", err=True)
+
+
+def echo_json(value: object) -> None:
+    """Print a value as JSON on stdout, without secrets."""
+    click.echo(json.dumps(redacted(encode(value)), indent=2, ensure_ascii=False))
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print plain columns, as wide as they must be."""
+    if not rows:
+        return
+    cells = [[str(c) for c in row] for row in rows]
+    widths = [max(len(h), *(len(r[n]) for r in cells)) for n, h in enumerate(head)]
+    for row in [[h.upper() for h in head], *cells]:
+        click.echo("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,180 @@
+"""The ``playbook-kernel`` command: global options, lazy commands, errors as one line and an exit status.
+
+Nothing but click is imported here; a command's module is imported when that command runs (or shows its own help).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from playbook_kernel import __version__
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("run", "Run one scenario, or all of them."),
+    "validate": ("check", "Check every file, without touching any node."),
+    "scenarios": ("listing", "List the scenarios, in the order they run."),
+    "nodes": ("listing", "List the nodes; --enroll trusts their host keys."),
+    "status": ("listing", "Say what is configured, reachable, and how the last run went."),
+    "results": ("results", "List the runs."),
+    "logs": ("results", "Show the logs of a run."),
+    "plugins": ("plugins", "List what is installed, and what is quarantined and why."),
+    "cleanup": ("recover", "Clean up after a run whose process died."),
+    "init": ("init", "Write a configuration to start from."),
+    "completion": ("init", "Print the completion script of a shell."),
+}
+"""Name: (module, one line of help). Kept here so that --help imports nothing."""
+
+GROUP = "playbook_kernel.command"
+
+
+def global_options(function: Any) -> Any:
+    """Decorate with the options that stand before or after a command."""
+    options = [
+        click.option("-c", "--config-dir", help="Folder of nodes, scenarios and defaults files.  [default: config]"),
+        click.option("-s", "--scenarios-dir", help="Folder of scenarios; beats scenarios_root of the scenarios file."),
+        click.option("-r", "--results-dir", help="Folder that gets a folder for each run.  [default: results]"),
+        click.option(
+            "-l", "--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
+            help="How much goes to the log files.  [default: INFO]",
+        ),
+        click.option("-v", "--verbose", is_flag=True, default=None, help="Say more, and show tracebacks of our own bugs."),
+        click.option("--no-plugin", multiple=True, metavar="NAME", help="Leave a plugin, kind:name or distribution out."),
+        click.option("--plugin", "plugin_files", multiple=True, metavar="FILE", help="Load a single-file plugin."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+class Command(click.Command):
+    """A command that also takes the global options."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        own = {p.name for p in self.params}
+
+        def holder() -> None:
+            """Carry the options, nothing else."""
+
+        extra = [p for p in reversed(global_options(holder).__click_params__) if p.name not in own]
+        taken = {o for p in self.params for o in p.opts}
+        for param in extra:
+            param.opts = [o for o in param.opts if o not in taken]
+            param.hidden = True
+        self.params += extra
+        self._global = {p.name for p in extra}
+
+    def invoke(self, ctx: click.Context) -> Any:
+        shared = ctx.ensure_object(dict)
+        for name in self._global:
+            value = ctx.params.pop(name, None)
+            if value not in (None, ()):
+                shared[name] = (*shared.get(name, ()), *value) if isinstance(value, tuple) else value
+        return super().invoke(ctx)
+
+
+class Commands(click.Group):
+    """A group whose commands, also those of plugins, are listed by name and imported only when called."""
+
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS, *sorted(n for n in _plugin_commands() if n not in COMMANDS and ":" not in n)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in COMMANDS:
+            module = importlib.import_module(f"playbook_kernel.cli.{COMMANDS[cmd_name][0]}")
+            found: click.Command = getattr(module, cmd_name)
+            return found
+        point = _plugin_commands().get(cmd_name)
+        return None if point is None else load_command(point)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            rows = [(name, text) for name, (_, text) in COMMANDS.items()]
+            more = sorted(n for n in _plugin_commands() if n not in COMMANDS and ":" not in n)
+            formatter.write_dl([*rows, *((n, "(from a plugin)") for n in more)])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and name not in _plugin_commands():
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"No such command {name!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def _plugin_commands() -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    return {p.name: p for p in entry_points(group=GROUP)}
+
+
+def load_command(point: Any) -> click.Command:
+    """Import a command of a plugin; one that cannot be imported says so when it is called. Raises UsageError."""
+    try:
+        loaded = point.load()
+    except Exception as error:
+        raise click.ClickException(f"command {point.name} cannot be loaded: {type(error).__name__}: {error}") from error
+    if not isinstance(loaded, click.Command):
+        raise click.ClickException(f"command {point.name} ({point.value}) is not a click command")
+    return loaded
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "--version", prog_name="playbook-kernel")
+@global_options
+@click.pass_context
+def cli(ctx: click.Context, /, **options: Any) -> None:
+    r"""Run benchmark campaigns of distributed LLM inference engines, unattended.
+
+    \b
+    Try it:  playbook-kernel run --all --dry-run
+    """
+    ctx.obj = {k: v for k, v in options.items() if v not in (None, ())}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point: errors become one line (and a hint) on stderr and an exit status, tracebacks stay in the log."""
+    try:
+        status = cli.main(args=None if argv is None else list(argv), prog_name="playbook-kernel", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        status = done.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        status = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        status = 141
+    except Exception as error:  # noqa: BLE001 - the last resort
+        status = _failed(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _failed(error: Exception) -> int:
+    from playbook_kernel.errors import ConfigError, PlaybookError
+    from playbook_kernel.redaction import redact
+
+    if not isinstance(error, PlaybookError):
+        import traceback
+
+        click.echo(redact("".join(traceback.format_exception(error))), err=True)
+        click.echo("error: that is a bug of playbook-kernel; please report it with the lines above", err=True)
+        return 70
+    lines = error.problems if isinstance(error, ConfigError) else str(error).splitlines() or [type(error).__name__]
+    for line in lines:
+        click.echo(f"error: {redact(line)}", err=True)
+    if error.hint:
+        click.echo(f"hint: {redact(error.hint)}", err=True)
+    return error.exit_code

@@ -1,0 +1,112 @@
+"""``run``: the main job."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from .common import echo_json, everything_wrong, json_option, read, results_dir, warn
+from .main import Command
+
+
+@click.command(cls=Command)
+@click.argument("name", required=False)
+@click.option("-a", "--all", "run_all", is_flag=True, help="Run every scenario, in order.")
+@click.option("--dry-run", is_flag=True, help="Show the plan (of NAME, or of everything) and touch nothing.")
+@click.option("--in-process", is_flag=True, help="Run the phases in this process: for debugging plugins.")
+@json_option
+@click.pass_obj
+def run(
+    obj: dict[str, Any], name: str | None, *, run_all: bool, dry_run: bool, in_process: bool, as_json: bool
+) -> None:
+    r"""Run the scenario NAME, or all of them with --all.
+
+    \b
+    Example:  playbook-kernel run --all
+    Exit status: 0 good, 1 a scenario failed, 2 usage or files, 3 a plugin, 4 a node, 130 interrupted.
+    """
+    if name is None and not run_all and not dry_run:
+        raise click.UsageError("Give a scenario's name, or --all. `playbook-kernel scenarios` lists them.")
+    setup = read(obj)
+    names = [name] if name is not None and not run_all else None
+    plan, error = everything_wrong(setup, names)
+    warn(setup.problems.warnings)
+    if error is not None:
+        raise error
+    assert plan is not None
+    if dry_run:
+        _show(plan.describe(), as_json=as_json)
+        return
+    if names and not plan.runnable:
+        scenario = plan.scenarios[0]
+        click.echo(f"⊘ Scenario {scenario.name} was skipped: Scenario is disabled", err=as_json)
+        return
+    from pathlib import Path
+
+    from playbook_kernel.engine import campaign
+    from playbook_kernel.loading import load_hooks
+
+    setup.loader.check_required()
+    hooks = load_hooks(setup.loader)
+    request = campaign.RunRequest(
+        results_dir(obj),
+        name if names and name else "all_scenarios",
+        in_process,
+        setup.settings,
+        str(obj.get("log_level", "INFO")).upper(),
+        Path("logs"),
+        tuple(sys.argv),
+    )
+    outcome = campaign.run(plan, request, hooks, setup.loader)
+    if as_json:
+        echo_json({"run": outcome.folder, "result": outcome.result, "reports": outcome.reports})
+    else:
+        _summary(outcome)
+    sys.exit(outcome.exit_code)
+
+
+def _summary(outcome: Any) -> None:
+    result = outcome.result
+    signs = {"completed": "✓", "failed": "✗", "skipped": "⊘", "cancelled": "⊘"}
+    for scenario in result.scenarios:
+        tail = f": {scenario.reason}" if scenario.reason else ""
+        click.echo(f"{signs.get(scenario.status, '?')} {scenario.scenario} {scenario.status}{tail}")
+    total = len(result.scenarios)
+    rate = 100.0 * result.count("completed") / total if total else 0.0
+    counts = ", ".join(f"{n} {s}" for s in signs if (n := result.count(s)))
+    click.echo(f"Success rate: {rate:.1f}% of {total} ({counts or 'nothing ran'})")
+    for path in outcome.reports[:1] or [outcome.folder]:
+        click.echo(_near(path))
+
+
+def _near(path: Any) -> str:
+    from pathlib import Path
+
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _show(plan: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        echo_json(plan)
+        return
+    for number, scenario in enumerate(plan["scenarios"], 1):
+        why = "" if scenario["runs"] else f"  (will not run: {scenario['why_not']})"
+        click.echo(f"{number}. {scenario['name']}{why}")
+        if not scenario["runs"]:
+            continue
+        for n, batch in enumerate(scenario["batches"], 1):
+            click.echo(f"   batch {n}: {', '.join(batch)}")
+        for service in scenario["services"]:
+            after = ", ".join(f"{e['service']} ({e['condition']})" for e in service["after"])
+            click.echo(f"   {service['name']} on {', '.join(service['nodes'])}" + (f", after {after}" if after else ""))
+        if scenario["critical_path"]:
+            click.echo(f"   critical path: {' -> '.join(scenario['critical_path'])}")
+        composers = "; ".join(f"{n}: {' or '.join(c) or 'none'}" for n, c in scenario["composers"].items())
+        click.echo(f"   composers: {composers}")
+        click.echo(f"   benchmark {scenario['benchmark']}; collect {', '.join(scenario['collectors']) or 'nothing'}")
+    click.echo(f"nodes: {', '.join(plan['nodes']) or 'none'}")
+    for warning in plan["warnings"]:
+        click.echo(f"warning: {warning}", err=True)

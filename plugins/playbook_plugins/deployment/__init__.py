@@ -1,0 +1,8 @@
+"""Bringing a scenario's services up in order, watching them, and taking them down again; composers do the work."""
+
+from .choose import composer_for, discover, share_for
+from .deploy import deploy
+from .readiness import healthcheck
+from .teardown import cleanup
+
+__all__ = ["cleanup", "composer_for", "deploy", "discover", "healthcheck", "share_for"]
