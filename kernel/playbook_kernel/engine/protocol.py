@@ -53,7 +53,7 @@ class Sender:
     gone: bool = False
     _lock: threading.Lock = field(factory=threading.Lock)
 
-    def send(self, kind: str, **data: Any) -> None:
+    def send(self, kind: str, /, **data: Any) -> None:
         """Write one message and flush it."""
         line = json.dumps({"type": kind, **data}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         with self._lock:
