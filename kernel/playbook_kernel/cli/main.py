@@ -134,11 +134,11 @@ def load_command(point: Any) -> click.Command:
 @global_options
 @click.pass_context
 def cli(ctx: click.Context, /, **options: Any) -> None:
-    r"""Run benchmark campaigns of distributed LLM inference engines, unattended.
+    """Run benchmark campaigns of distributed LLM inference engines, unattended.
 
     \b
     Try it:  playbook-kernel run --all --dry-run
-    """
+    """  # noqa: D301 - click wants the character
     ctx.obj = {k: v for k, v in options.items() if v not in (None, ())}
 
 

@@ -21,12 +21,12 @@ from .main import Command
 def run(
     obj: dict[str, Any], name: str | None, *, run_all: bool, dry_run: bool, in_process: bool, as_json: bool
 ) -> None:
-    r"""Run the scenario NAME, or all of them with --all.
+    """Run the scenario NAME, or all of them with --all.
 
     \b
     Example:  playbook-kernel run --all
     Exit status: 0 good, 1 a scenario failed, 2 usage or files, 3 a plugin, 4 a node, 130 interrupted.
-    """
+    """  # noqa: D301 - click wants the character
     if name is None and not run_all and not dry_run:
         raise click.UsageError("Give a scenario's name, or --all. `playbook-kernel scenarios` lists them.")
     setup = read(obj)
