@@ -191,8 +191,9 @@ class StreamAnswer(Answer):
         else:
             self._held.append(framed)
 
-    def stall(self, seconds: float) -> None:
-        """Send nothing from now on; go on after `seconds`, or never when that is 0."""
+    def stall(self, events: bytes, seconds: float) -> None:
+        """Send these, then nothing; go on after `seconds`, or never when that is 0."""
+        self._send(events)
         self._held = []
         if seconds:
             asyncio.get_running_loop().call_later(seconds, self._resume)
@@ -246,5 +247,6 @@ class StreamFaults:
             return b""
         if 0 <= self._stall_at <= tokens:
             self._stall_at = -1
-            answer.stall(self._stall_s)
+            answer.stall(events, self._stall_s)
+            return b""
         return events
