@@ -195,7 +195,7 @@ def test_pulling_what_is_not_there(start):
     with prefill.raw() as sock:  # a port of the wrong kind
         port = sock.getpeername()[1]
     with pytest.raises(KvError):
-        asyncio.run(pull("127.0.0.1", port, "nope", 10, 5))
+        asyncio.run(pull("127.0.0.1", port, "nope", 10, 0.3))
     prefill.stop()
     with pytest.raises(KvError, match=r"Connect|refused"):
         asyncio.run(pull("127.0.0.1", prefill.kv_port, "nope", 10, 5))

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import time
+from functools import partial
 from typing import Callable
 
 from playbook_sim_engine import __version__
@@ -54,11 +55,6 @@ class BaseApp:
         """Faults that are on now."""
         return self.lifecycle.faults
 
-    @property
-    def in_flight(self) -> int:
-        """Requests being answered."""
-        raise NotImplementedError
-
     def status_line(self) -> str:
         """Say in a few words what this process is doing, for its log."""
         raise NotImplementedError
@@ -84,12 +80,22 @@ class BaseApp:
         """Run a coroutine that answers `exchange`; the client's disconnect cancels it."""
         task: asyncio.Task[None] = self.loop.create_task(work)  # type: ignore[arg-type]
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._task_done, exchange))
 
         def disconnected() -> None:
             task.cancel()
 
         exchange.on_disconnect = disconnected
+
+    def _task_done(self, exchange: Exchange, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _LOG.error("an answer failed", exc_info=error)
+            if exchange.started:
+                exchange.abort()
+            else:
+                exchange.respond(500, error_body(500, "internal error; see the engine's log"))
 
     def error_body(self, status: int, message: str) -> bytes:
         return error_body(status, message)

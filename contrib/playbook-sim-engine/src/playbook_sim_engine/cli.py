@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import http.client
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -53,6 +52,8 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
 
 
 def _check_health(port: int) -> int:
+    import http.client  # a quarter of the start-up time, needed only here
+
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_CHECK_TIMEOUT)
     try:
         connection.request("GET", "/health")

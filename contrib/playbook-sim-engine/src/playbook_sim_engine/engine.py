@@ -35,15 +35,10 @@ class EngineApp(BaseApp):
         gauge("vllm:num_requests_waiting", "Sequences waiting.", lambda: scheduler.waiting)
         gauge("vllm:kv_cache_usage_perc", "Fraction of the KV cache in use.", lambda: scheduler.kv_usage)
         self._prefix = PrefixCache(settings.prefix_cache_blocks, settings.chars_per_token)
-        self._answers: set[Answer] = set()
         self._store = KvStore(settings.kv_ttl_s, loop)
         gauge("sim:kv_blocks_held", "KV blocks waiting to be pulled.", lambda: len(self._store))
         self._kv_server: asyncio.AbstractServer | None = None
         self._kv_port = settings.kv_port
-
-    @property
-    def in_flight(self) -> int:
-        return len(self._answers)
 
     def status_line(self) -> str:
         metrics, scheduler = self.metrics, self.scheduler
@@ -82,7 +77,6 @@ class EngineApp(BaseApp):
         with_usage = not self.faults.no_usage
 
         def finished() -> None:
-            self._answers.discard(answer)
             for reason in completion.reason:
                 self.metrics.finished[reason].value += 1
 
@@ -94,7 +88,6 @@ class EngineApp(BaseApp):
             )  # fmt: skip
         else:
             answer = WholeAnswer(self.settings, completion, exchange, ident, finished, with_usage=with_usage)
-        self._answers.add(answer)
         return answer
 
     def _to_prefill(self, completion: Completion) -> list[int]:
@@ -116,7 +109,6 @@ class EngineApp(BaseApp):
         ]
 
         def disconnected() -> None:
-            self._answers.discard(answer)
             for sequence in sequences:
                 self.scheduler.cancel(sequence)
 
@@ -159,18 +151,14 @@ class EngineApp(BaseApp):
             self.metrics.kv_failures.value += 1
             _LOG.warning("%s", error)
             if self.settings.kv_failure == "fail":
-                self._answers.discard(answer)
                 self.failed.value += 1
                 answer.fail(500, f"KV transfer failed: {error}")
                 return
             to_prefill = list(tokens)
-        except asyncio.CancelledError:
-            self._answers.discard(answer)
-            raise
         self._submit(answer, exchange, to_prefill, arrived)
 
     async def _pull(self, params: Mapping[str, Any], expected: int) -> int:
         host, port, ident = params.get("remote_host"), params.get("remote_port"), params.get("remote_id")
-        if not isinstance(host, str) or type(port) is not int or not isinstance(ident, str):
+        if not isinstance(host, str) or type(port) is not int or not isinstance(ident, str) or not 0 < port < 65536:
             raise KvError("kv_transfer_params needs remote_host, remote_port and remote_id")
         return await pull(host, port, ident, expected, self.settings.kv_timeout_s)

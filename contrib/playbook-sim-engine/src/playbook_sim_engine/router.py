@@ -54,10 +54,6 @@ class RouterApp(BaseApp):
             gauge("sim:peer_requests", "Requests sent to the peer.", partial(_read, peer, "requests"), **labels)
             gauge("sim:peer_errors", "Requests that the peer failed.", partial(_read, peer, "errors"), **labels)
 
-    @property
-    def in_flight(self) -> int:
-        return self._in_flight
-
     def status_line(self) -> str:
         well = sum(peer.problem is None for peer in self._all())
         return f"{self._in_flight} in flight, {well} of {len(self._all())} peers healthy"
