@@ -1,0 +1,1 @@
+"""What the tests need beyond Python packages, and how to get it."""
