@@ -11,13 +11,16 @@ import json
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _CORES = sorted(os.sched_getaffinity(0))
@@ -27,9 +30,33 @@ def _pinned(core: int) -> list[str]:
     return ["taskset", "-c", str(_CORES[core % len(_CORES)])]
 
 
+def _busy() -> float:
+    """CPU seconds that all processes of the machine have used."""
+    user, nice, system, _, _, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:])
+    return (user + nice + system + irq + softirq) / _TICKS
+
+
+def _children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def _cpu(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+@dataclass(frozen=True)
+class Result:
+    """The client's summary, the engine's CPU seconds, and the cores that others used meanwhile."""
+
+    summary: dict[str, Any]
+    cpu: float
+    foreign: float
+
+    @property
+    def cores(self) -> float:
+        return float(self.cpu / self.summary["duration_s"])
 
 
 class Engine:
@@ -56,16 +83,16 @@ class Engine:
         self.process.wait(10)
         self._log.close()
 
-    def load(self, *flags: str) -> tuple[dict[str, dict[str, float]], dict[str, float], float]:
-        """Run the client; return its summary and the engine's CPU seconds."""
+    def load(self, *flags: str) -> Result:
+        """Run the client against the engine."""
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "summary.json"
-            before = _cpu(self.process.pid)
+            before = _cpu(self.process.pid), _busy(), _children(), time.monotonic()
             command = [*_pinned(1), sys.executable, "-m", "playbook_sim_engine.client", "--base-url", self.url]
             subprocess.run([*command, "--out", str(out), *flags], check=True, stdout=subprocess.DEVNULL)
-            cpu = _cpu(self.process.pid) - before
-            summary = json.loads(out.read_text(encoding="utf-8"))
-        return summary, summary, cpu
+            cpu, busy, client = _cpu(self.process.pid) - before[0], _busy() - before[1], _children() - before[2]
+            foreign = max(0.0, busy - cpu - client) / (time.monotonic() - before[3])
+            return Result(json.loads(out.read_text(encoding="utf-8")), cpu, foreign)
 
     def lag(self) -> dict[str, float]:
         """Quantiles (upper bucket bounds, ms) of how late tokens left against the model's clock."""
@@ -82,12 +109,12 @@ class Engine:
         }
 
 
-def timing(seconds: float) -> None:
+def timing(rounds: int) -> None:
     """TTFT and ITL set and seen, for 1, 64 and 512 streams at 20 tokens/s each."""
     print(
-        "| streams | tokens/s | TTFT error p50 / p99, ms | ITL error p50 / p99, ms | lag p50 / p99 <=, ms | engine CPU |"
+        "| streams | tokens/s | TTFT error p50 / p99 | ITL error p50 / p99 | own lag p50 / p99 | CPU | others' load |"
     )
-    print("|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|")
     flags = [
         "--scheduling",
         "paced",
@@ -100,24 +127,23 @@ def timing(seconds: float) -> None:
     ]
     for streams in (1, 64, 512):
         with Engine(*flags, "--decode-per-seq-ms", "0", "--max-num-seqs", "1024") as engine:
-            rounds = max(2, round(seconds / 1.0))
-            summary, figures, cpu = engine.load(
+            result = engine.load(
                 "--concurrency", str(streams), "--requests", str(streams * rounds), "--max-tokens", "20",
                 "--prompt-tokens", "32", "--ramp-s", "1.0",
             )  # fmt: skip
             lag = engine.lag()
-        ttft, itl = summary["ttft_ms"], summary["itl_ms"]
+        ttft, itl = result.summary["ttft_ms"], result.summary["itl_ms"]
         print(
-            f"| {streams} | {figures['throughput_tokens_per_s']:.0f} | {ttft['p50'] - 50:+.2f} / {ttft['p99'] - 50:+.2f} "
-            f"| {itl['p50'] - 50:+.2f} / {itl['p99'] - 50:+.2f} | {lag['p50']:g} / {lag['p99']:g} "
-            f"| {cpu / figures['duration_s']:.2f} cores |"
+            f"| {streams} | {result.summary['throughput_tokens_per_s']:,.0f} "
+            f"| {ttft['p50'] - 50:+.2f} / {ttft['p99'] - 50:+.2f} ms | {itl['p50'] - 50:+.2f} / {itl['p99'] - 50:+.2f} ms "
+            f"| <= {lag['p50']:g} / {lag['p99']:g} ms | {result.cores:.2f} cores | {result.foreign:.2f} cores |"
         )
 
 
 def throughput() -> None:
     """As fast as it goes: requests/s with 2 tokens each, tokens/s with 256 tokens each, one engine process."""
-    print("\n| load, 64 at once | seen | engine CPU | per core |")
-    print("|---|---|---|---|")
+    print("\n| load, 64 at once | seen | CPU | per core of the engine | others' load |")
+    print("|---|---|---|---|---|")
     zero = [f"--{name}" for name in ("prefill-base-ms", "prefill-per-token-ms", "decode-base-ms", "decode-per-seq-ms")]
     flags = [item for name in zero for item in (name, "0")]
     for label, requests, tokens, unit in (
@@ -127,20 +153,24 @@ def throughput() -> None:
     ):
         chunk = ["--tokens-per-chunk", "8"] if "chunk" in label else []
         with Engine(*flags, *chunk) as engine:
-            _, figures, cpu = engine.load(
+            result = engine.load(
                 "--concurrency", "64", "--requests", str(requests), "--max-tokens", str(tokens), "--prompt-tokens", "32"
             )
-        rate, amount = figures[f"throughput_{unit}_per_s"], requests * (tokens if unit == "tokens" else 1)
-        share = cpu / figures["duration_s"]
-        print(f"| {label} | {rate:,.0f} {unit}/s | {share:.2f} cores | {amount / cpu:,.0f} {unit}/s |")
+        amount = requests * (tokens if unit == "tokens" else 1)
+        print(
+            f"| {label} | {result.summary[f'throughput_{unit}_per_s']:,.0f} {unit}/s | {result.cores:.2f} cores "
+            f"| {amount / result.cpu:,.0f} {unit}/s | {result.foreign:.2f} cores |"
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of each timing run [5]")
+    parser.add_argument("--rounds", type=int, default=5, help="requests of each stream in the timing runs [5]")
+    parser.add_argument("--nice", type=int, default=0, help="priority of engine and client; negative needs root [0]")
     options = parser.parse_args()
+    os.nice(options.nice)
     print(f"{date.today()}, {platform.python_implementation()} {platform.python_version()}, {len(_CORES)} cores\n")
-    timing(options.seconds)
+    timing(options.rounds)
     throughput()
 
 
