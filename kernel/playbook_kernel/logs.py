@@ -105,7 +105,7 @@ def configure(
         handler.setLevel(at)
         root.addHandler(handler)
     root.setLevel(min(wanted, logging.INFO))
-    logging.getLogger("paramiko").setLevel(logging.WARNING)
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # what it logs as errors, we raise or retry
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:

@@ -1,0 +1,212 @@
+"""A node over SSH: commands on one pooled connection, transfers on another, both re-opened when they are lost."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import paramiko
+from playbook_kernel.api import Node, OutcomeUnknown, Process, Session, Unreachable, current
+
+from playbook_plugins.transports.guard import guarded
+
+from . import dial as dialing
+from . import transfer
+from .connection import Connection, connect
+from .options import Options
+from .process import SshProcess
+
+_FULL = 2
+"""ChannelException's code for a server that has no session left."""
+
+
+class Line:
+    """One connection and its queue of sessions; ``get`` re-opens it, once for all threads that find it dead."""
+
+    def __init__(self, node: str, options: Options, warn: Callable[[str], None]) -> None:
+        self._node, self._options, self._warn = node, options, warn
+        self._connection: Connection | None = None
+        self._lock = threading.Lock()
+        self._slots = threading.Semaphore(max(1, options.max_sessions))
+        self._closed = False
+
+    def get(self) -> Connection:
+        """The live connection. Raises Unreachable and what connecting raises."""
+        connection = self._connection
+        if connection is not None and connection.alive:
+            return connection
+        with self._lock:  # whoever comes second finds what the first has opened
+            if self._closed:
+                raise Unreachable(self._node, "the session is closed")
+            if self._connection is None or not self._connection.alive:
+                if self._connection is not None:
+                    self._connection.close()
+                self._connection = connect(self._node, self._options)
+                for warning in self._connection.warnings:
+                    self._warn(warning)
+            return self._connection
+
+    def channel(self) -> tuple[Connection, paramiko.Channel]:
+        """A session of the server: queued when there are too many. Raises Unreachable, Cancelled."""
+        self._take_slot()
+        try:
+            return self._open()
+        except BaseException:
+            self._slots.release()
+            raise
+
+    def release(self) -> None:
+        """A session has ended."""
+        self._slots.release()
+
+    def _take_slot(self) -> None:
+        while not self._slots.acquire(timeout=0.1):
+            current().check()
+
+    def _open(self) -> tuple[Connection, paramiko.Channel]:
+        pause, again = 0.005, True
+        while True:
+            current().check()
+            connection = self.get()
+            try:
+                timeout = current().timeout(self._options.connect_timeout) or 0.001
+                return connection, connection.transport.open_session(timeout=timeout)
+            except paramiko.ChannelException as error:
+                if error.code != _FULL:
+                    raise Unreachable(self._node, f"the server opens no session: {error}") from error
+            except (paramiko.SSHException, EOFError, OSError) as error:
+                # Concurrent refusals steal one another's exception inside paramiko, which then says only this.
+                if connection.alive and "Unable to open channel" in str(error):
+                    pass
+                elif not connection.alive and again:
+                    again = False  # it died while idle: nothing ran yet, so one more connection is safe
+                    continue
+                else:
+                    if connection.alive:
+                        connection.close()
+                    why = connection.lost or str(error) or type(error).__name__
+                    raise Unreachable(self._node, f"no session: {why}") from error
+            current().sleep(pause)
+            pause = min(pause * 2, 0.25)
+
+    def close(self) -> None:
+        self._closed = True
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+
+
+class SshSession(Session):
+    """An open line to a node over SSH."""
+
+    def __init__(self, node: Node, options: Options, owner: str) -> None:
+        self.node, self.owner, self.options = node, owner, options
+        self.warnings: list[str] = []
+        self._main = Line(node.name, options, self._warn)
+        self._bulk = Line(node.name, options, lambda _: None)
+        self._main.get()
+
+    def _warn(self, text: str) -> None:
+        import structlog
+
+        if text not in self.warnings:
+            self.warnings.append(text)
+            structlog.get_logger("ssh").warning(text, node=self.node.name)
+
+    def start(
+        self,
+        argv: Sequence[object],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        timeout: float | None = None,
+        sudo: bool = False,
+        stdin: bool = False,
+    ) -> Process:
+        return self._start(self._main, argv, env=env, cwd=cwd, timeout=timeout, sudo=sudo, stdin=stdin)
+
+    def start_bulk(self, argv: Sequence[object], *, stdin: bool = False, timeout: float | None = None) -> Process:
+        """Like :meth:`start`, on the connection for transfers: closing a channel there disturbs no command."""
+        return self._start(self._bulk, argv, stdin=stdin, timeout=timeout)
+
+    def _start(
+        self,
+        line: Line,
+        argv: Sequence[object],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        timeout: float | None = None,
+        sudo: bool = False,
+        stdin: bool = False,
+    ) -> Process:
+        scope = current()
+        scope.check()
+        words = [str(a) for a in argv]
+        bound = scope.timeout(timeout)
+        header = "".join(f"export {k}={shlex.quote(v)}\n" for k, v in (env or {}).items()).encode()
+        command = guarded(
+            words, timeout=bound, lifeline="p" if stdin else "0", cwd=cwd, owner=self.owner, header=len(header)
+        )
+        if sudo and self.options.username != "root":
+            command = ["sudo", "-n", "--", *command]
+        connection, channel = line.channel()
+        try:
+            channel.settimeout(self.options.connect_timeout)
+            channel.exec_command(shlex.join(command).encode())
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            with contextlib.suppress(Exception):
+                channel.close()
+            line.release()
+            why = connection.lost or str(error) or type(error).__name__
+            raise OutcomeUnknown(
+                self.node.name, f"{words[0]}: the connection was lost as it was started: {why}"
+            ) from error
+        process = SshProcess(
+            self.node.name,
+            channel,
+            words,
+            bound,
+            released=line.release,
+            killer=self._kill_guard if stdin else None,
+            lost=lambda: connection.lost,
+        )
+        if header:
+            process.write(header)
+        return process
+
+    def _kill_guard(self, pid: int) -> None:
+        from playbook_kernel.api import PlaybookError, Scope, replaced
+
+        with contextlib.suppress(PlaybookError), replaced(Scope()):
+            self.run(["kill", "-TERM", pid], timeout=10, check=False)
+
+    def put(self, local: Path, remote: str, *, mode: int = 0o644) -> None:
+        with local.open("rb") as source:
+            transfer.put(self, source.read, remote, mode)
+
+    def put_bytes(self, data: bytes, remote: str, *, mode: int = 0o644) -> None:
+        import io
+
+        transfer.put(self, io.BytesIO(data).read, remote, mode)
+
+    def get(self, remote: str, local: Path, *, limit: int | None = None) -> int:
+        return transfer.get(self, remote, local, limit)
+
+    def put_tree(self, local: Path, remote: str) -> None:
+        transfer.put_tree(self, local, remote)
+
+    def get_tree(self, remote: str, local: Path) -> None:
+        transfer.get_tree(self, remote, local)
+
+    def dial(self, host: str, port: int, *, timeout: float = 10.0) -> socket.socket:
+        return dialing.dial(self.node.name, self._main.get(), host, port, current().timeout(timeout) or 0.001)
+
+    def close(self) -> None:
+        # Commands that run lose their lifeline with the connection.
+        self._main.close()
+        self._bulk.close()
