@@ -1,0 +1,244 @@
+"""What both generations of Compose have in common: Compose creates, the engine's own API does the rest, by label."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import threading
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+from playbook_kernel.api import (
+    Composer,
+    Endpoint,
+    NoOptions,
+    PlaybookError,
+    Problems,
+    Residue,
+    ServiceFailed,
+    Session,
+    Share,
+    State,
+    TrialContext,
+    env_lines,
+    run_all,
+)
+
+from playbook_plugins import compose_file
+from playbook_plugins.compose_file import ComposeFile
+
+from . import staging
+from .engine import Engine
+from .failures import failure
+
+LABEL = "playbook.trial"
+STOP_SECONDS = 10
+COMPOSE_SECONDS = 1800.0
+_SERVICE = "com.docker.compose.service"
+_EXITED = re.compile(r"\((\d+)\)")
+_NEEDS_COMPOSE = ("post_start", "pre_stop")
+_engines: WeakKeyDictionary[Session, Engine] = WeakKeyDictionary()
+_engines_lock = threading.Lock()
+
+
+def engine_of(session: Session) -> Engine:
+    """The engine behind a session, one for all callers."""
+    with _engines_lock:
+        return _engines.setdefault(session, Engine(session))
+
+
+class ComposeBase(Composer[NoOptions]):
+    """Compose, of whichever generation; a subclass says how it is called."""
+
+    @abstractmethod
+    def compose(self, session: Session, share: Share, files: Sequence[str], command: Sequence[str]) -> None:
+        """Run one compose command for a share's project with these files. Raises CommandFailed."""
+
+    # -- before anything is touched -------------------------------------------------------------------------------
+
+    def check(self, share: Share) -> Sequence[str]:
+        problems = Problems()
+        for definition in dict.fromkeys(s.definition for s in share.services):
+            self.lint(_load(share, definition, problems), problems)
+        return [str(p) for p in problems.items]
+
+    def lint(self, file: ComposeFile, problems: Problems) -> None:
+        """Note what this generation does not understand; nothing by default."""
+
+    # -- up -------------------------------------------------------------------------------------------------------
+
+    def prepare(self, ctx: TrialContext, session: Session, share: Share) -> None:
+        staging.put(ctx, session, share, _overrides(share))
+        for definition, names in _by_definition(share).items():
+            created = [n for n in names if not self._whole(share, n)]
+            if created:
+                command = ["up", "--no-start", "--no-deps", "--no-build", *created]
+                self._compose(session, share, definition, command, created[0])
+
+    def start(self, ctx: TrialContext, session: Session, share: Share, service: str) -> Mapping[str, Any]:
+        node = share.node.name
+        if self._whole(share, service):
+            definition = share.service(service).definition
+            self._compose(session, share, definition, ["up", "-d", "--no-deps", "--no-build", service], service)
+        engine = engine_of(session)
+        ids = [c["Id"] for c in engine.containers(share.project) if c["Labels"].get(_SERVICE) == service]
+        if not ids:
+            raise ServiceFailed(service, node, "Compose made no container for it", error_class="config")
+        for container in ids:
+            reply = engine.call("POST", f"/containers/{container}/start")
+            if not reply.ok:
+                raise failure(service, node, reply.error)
+        return {"containers": ids}
+
+    def reset(self, ctx: TrialContext, session: Session, share: Share, service: str) -> None:
+        engine = engine_of(session)
+        for container in engine.containers(share.project):
+            if container["Labels"].get(_SERVICE) == service:
+                engine.call("DELETE", f"/containers/{container['Id']}", {"force": "1", "v": "1"})
+        if not self._whole(share, service):
+            definition = share.service(service).definition
+            command = ["up", "--no-start", "--no-deps", "--no-build", service]
+            self._compose(session, share, definition, command, service)
+
+    def _compose(self, session: Session, share: Share, definition: Path, command: Sequence[str], service: str) -> None:
+        files = [staging.remote(share, definition.name), staging.override(share, definition)]
+        try:
+            self.compose(session, share, files, command)
+        except PlaybookError as error:
+            said = getattr(error, "stderr", "") or getattr(error, "stdout", "") or str(error)
+            if error.error_class != "command":
+                raise
+            raise failure(service, share.node.name, said) from error
+
+    def _whole(self, share: Share, service: str) -> bool:
+        """Whether Compose itself must start a service: its start does more than starting a container."""
+        described = _load(share, share.service(service).definition, Problems()).services.get(service)
+        if described is None:
+            return False
+        shares = any(str(described.raw.get(k) or "").startswith("service:") for k in ("network_mode", "pid", "ipc"))
+        return shares or bool(described.raw.get("volumes_from")) or any(described.raw.get(k) for k in _NEEDS_COMPOSE)
+
+    # -- looking --------------------------------------------------------------------------------------------------
+
+    def states(self, session: Session, share: Share) -> Mapping[str, State]:
+        engine = engine_of(session)
+        found: dict[str, State] = {s.name: State(s.name, "absent") for s in share.services}
+        for container in engine.containers(share.project):
+            name = container["Labels"].get(_SERVICE, "")
+            if name in found:
+                state = self._state(engine, name, container)
+                found[name] = _worse(found[name], state)
+        return found
+
+    def _state(self, engine: Engine, service: str, container: Mapping[str, Any]) -> State:
+        said = str(container.get("Status", ""))
+        words: dict[str, Literal["created", "running", "paused", "restarting", "exited"]] = {
+            "created": "created", "running": "running", "paused": "paused", "restarting": "restarting",
+            "exited": "exited", "dead": "exited", "removing": "exited",
+        }  # fmt: skip
+        status = words.get(str(container["State"]), "exited")
+        health = next((h for h in ("unhealthy", "healthy", "starting") if f"({h})" in said or f": {h})" in said), "")
+        handle = {"container": container["Id"]}
+        if status == "running":
+            return State(service, status, health=health, detail=said, handle=handle)
+        more = engine.inspect(container["Id"])
+        inner = more.get("State", {})
+        code = _EXITED.search(said)
+        return State(
+            service,
+            status,
+            int(inner.get("ExitCode", code[1] if code else -1)) if status in ("exited", "restarting") else None,
+            health,
+            bool(inner.get("OOMKilled")),
+            int(more.get("RestartCount", 0)),
+            str(inner.get("Error") or said),
+            handle,
+        )
+
+    def endpoint(self, share: Share, service: str) -> Endpoint | None:
+        described = _load(share, share.service(service).definition, Problems()).services.get(service)
+        port = next((p.published for p in described.ports if p.published), None) if described else None
+        return Endpoint(f"http://{share.node.host}:{port}") if port else None
+
+    def logs(self, session: Session, share: Share, service: str, into: Path, *, limit: int) -> Path | None:
+        containers = engine_of(session).containers(share.project)
+        ids = [c["Id"] for c in containers if c["Labels"].get(_SERVICE) == service]
+        if not ids:
+            return None
+        script = 'n=$1; shift; for c in "$@"; do docker logs --timestamps "$c" 2>&1; done | tail -c "$n"'
+        target = into / f"{service}.log"
+        with target.open("wb") as out, session.start(["sh", "-c", script, "-", limit, *ids], timeout=600) as process:
+            for pipe, piece in process.chunks():
+                if pipe == "stdout":
+                    out.write(piece)
+            process.wait()
+        return target
+
+    # -- down -----------------------------------------------------------------------------------------------------
+
+    def stop(self, ctx: TrialContext, session: Session, share: Share, service: str) -> None:
+        engine = engine_of(session)
+        for container in engine.containers(share.project):
+            if container["Labels"].get(_SERVICE) == service:
+                engine.call("POST", f"/containers/{container['Id']}/stop", {"t": str(STOP_SECONDS)})
+
+    def down(self, ctx: TrialContext, session: Session, project: str) -> None:
+        engine = engine_of(session)
+        ids = [c["Id"] for c in engine.containers(project)]
+        for result in run_all([functools.partial(_remove, engine, i) for i in ids], limit=4):
+            if isinstance(result, BaseException):
+                raise result
+        for network in engine.networks(project):
+            engine.call("DELETE", f"/networks/{network['Id']}")
+        for volume in engine.volumes(project):
+            engine.call("DELETE", f"/volumes/{volume['Name']}", {"force": "1"})
+        staging.restore(ctx, session)
+
+    def residue(self, session: Session, project: str) -> Sequence[Residue]:
+        engine, node = engine_of(session), session.node.name
+        return [
+            *(Residue(node, "container", c["Names"][0].lstrip("/"), c["Status"]) for c in engine.containers(project)),
+            *(Residue(node, "network", n["Name"]) for n in engine.networks(project)),
+            *(Residue(node, "volume", v["Name"]) for v in engine.volumes(project)),
+        ]
+
+
+def _remove(engine: Engine, container: str) -> None:
+    engine.call("POST", f"/containers/{container}/stop", {"t": str(STOP_SECONDS)})
+    engine.call("DELETE", f"/containers/{container}", {"force": "1", "v": "1"})
+
+
+def _worse(one: State, other: State) -> State:
+    """Of several containers of a service, the one that is worst off speaks for it."""
+    rank = ("running", "absent", "created", "paused", "restarting", "exited")
+    if one.status == "absent":
+        return other
+    return max(one, other, key=lambda s: rank.index(s.status))
+
+
+def _by_definition(share: Share) -> dict[Path, list[str]]:
+    found: dict[Path, list[str]] = {}
+    for service in share.services:
+        found.setdefault(service.definition, []).append(service.name)
+    return found
+
+
+def _overrides(share: Share) -> dict[Path, bytes]:
+    """For each definition a second file that adds our label; JSON is YAML."""
+    found = {}
+    for definition, names in _by_definition(share).items():
+        data: dict[str, Any] = {"services": {n: {"labels": {LABEL: share.project}} for n in names}}
+        version = _load(share, definition, Problems()).document.data.get("version")
+        if version is not None:
+            data["version"] = str(version)  # V1 refuses files of different versions
+        found[definition] = json.dumps(data).encode()
+    return found
+
+
+def _load(share: Share, definition: Path, problems: Problems) -> ComposeFile:
+    env = {} if share.env_file is None else {k: v for _, k, v in env_lines(share.env_file, Problems())}
+    return compose_file.load(definition, env, problems)
