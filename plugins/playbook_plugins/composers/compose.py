@@ -200,11 +200,13 @@ class ComposeBase(Composer[NoOptions]):
 
     def residue(self, session: Session, project: str) -> Sequence[Residue]:
         engine, node = engine_of(session), session.node.name
-        return [
+        left = [
             *(Residue(node, "container", c["Names"][0].lstrip("/"), c["Status"]) for c in engine.containers(project)),
             *(Residue(node, "network", n["Name"]) for n in engine.networks(project)),
             *(Residue(node, "volume", v["Name"]) for v in engine.volumes(project)),
         ]
+        engine.close()  # what is left running on the node is looked for next
+        return left
 
 
 def _remove(engine: Engine, container: str) -> None:

@@ -131,6 +131,13 @@ class Engine:
             self._idle.append(channel)
         return reply
 
+    def close(self) -> None:
+        """Hang up; the next call opens a new connection."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for channel in idle:
+            channel.process.kill()
+
     def _open(self) -> _Channel:
         command = ["docker", "system", "dial-stdio"]
         return _Channel(self.session.start(command, stdin=True, timeout=_LIFE_SECONDS))

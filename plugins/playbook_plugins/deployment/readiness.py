@@ -29,6 +29,9 @@ from .choose import composer_for, share_for
 from .watch import Watch
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+SETTLE = 1.0
+"""Seconds that a service must have run when nothing but its state is asked: one that exits at once runs at first, too."""
+
 CRASH_LOOP = 3
 """So many restarts by the engine while we wait mean that it will never be ready."""
 
@@ -47,9 +50,14 @@ def wait_ready(ctx: TrialContext, watch: Watch, service: Service, started: Calla
     patience = min(policy.timeout, policy.grace + (policy.retries + 1) * policy.interval)
     pause, seen = FIRST_PAUSE, "it did not start"
     probes = [(c, ctx.build(Probe, c.probe)) for c in service.checks if c.required] if policy.enabled else []
+    settle = SETTLE if all(c.probe.use == "docker" for c, _ in probes) else 0.0
+    running_since: float | None = None
     while True:
         state = watch.state(service.name)
-        if state.status == "running" and not service.one_shot:
+        if state.status != "running":
+            running_since = None
+        elif not service.one_shot:
+            running_since = running_since or time.monotonic()
             started()
         _refuse(state, service, node)
         if service.one_shot:
@@ -58,9 +66,9 @@ def wait_ready(ctx: TrialContext, watch: Watch, service: Service, started: Calla
             seen = state.detail or f"it is {state.status}"
         elif state.status == "running":
             bad = next((h for c, p in probes if not (h := _ask(ctx, c, p, service, watch.session, state)).ok), None)
-            if bad is None:
+            if bad is None and time.monotonic() - (running_since or began) >= settle:
                 return state
-            seen = f"{bad.probe}: {bad.detail}"
+            seen = f"{bad.probe}: {bad.detail}" if bad else "it runs, but not for long enough to be trusted"
         waited = time.monotonic() - began
         late = waited > policy.grace and policy.abort and state.status == "running"
         if late or waited > patience:

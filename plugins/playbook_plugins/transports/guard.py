@@ -19,8 +19,8 @@ SLACK = 2
 FOREVER = 0
 """What ``timeout`` takes for no limit."""
 
-# $1 seconds, $2 lifeline: 0 (the command has no input), 3 (a descriptor of its own) or p (the parent's life, and the pid is
-# told first), $3 working directory or -, $4 owner, $5 how many bytes of `export` lines come first on the input; then the
+# $1 seconds, $2 lifeline: 0 (the command has no input), q (the parent's life) or p (the same, and the guard's pid is told
+# first), $3 working directory or -, $4 owner, $5 how many bytes of `export` lines come first on the input; then the
 # command. `exec 4<&0`: a command in the background would get /dev/null.
 SCRIPT = """\
 t=$1 l=$2 d=$3; [ -z "$4" ] || export PLAYBOOK_OWNER="$4"
@@ -30,16 +30,16 @@ if [ "$d" != - ]; then cd -- "$d" || exit 126; fi
 [ "$l" != p ] || echo "playbook-guard:$$" >&2
 exec 4<&0
 if [ "$l" = 0 ]; then setsid timeout -k 2 "$t" "$@" </dev/null 4<&- &
-else setsid timeout -k 2 "$t" "$@" <&4 3<&- 4<&- & fi
+else setsid timeout -k 2 "$t" "$@" <&4 4<&- & fi
 p=$!
+unset PLAYBOOK_OWNER
 trap 'kill -TERM -$p; { sleep 2; kill -KILL -$p; } >/dev/null 2>&1 &' TERM HUP INT
 {
-if [ "$l" = 3 ]; then read -r x <&3
-elif [ "$l" = 0 ]; then read -r x <&4
+if [ "$l" = 0 ]; then read -r x <&4
 else exec 4<&-; while kill -0 $PPID; do sleep 1; done; fi
 kill -TERM -$p; sleep 2; kill -KILL -$p
 } >/dev/null 2>&1 </dev/null & w=$!
-exec 4<&- 3<&-
+exec 4<&-
 while :; do wait $p; s=$?; kill -0 $p 2>/dev/null || break; done
 kill -KILL $w -$p 2>/dev/null
 exit $s

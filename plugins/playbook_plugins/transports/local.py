@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import selectors
@@ -33,7 +34,6 @@ from playbook_kernel.api import (
 from .guard import KILL_AFTER, guarded
 
 _CHUNK = 256 * 1024
-_LIFELINE = 3
 
 
 class LocalTransport(Transport[NoOptions]):
@@ -68,20 +68,16 @@ class LocalSession(Session):
             raise Unreachable(self.node.name, "the session is closed")
         words = [str(a) for a in argv]
         bound = scope.timeout(timeout)
-        line = guarded(words, timeout=bound, lifeline="3", cwd=cwd)
+        line = guarded(words, timeout=bound, lifeline="q" if stdin else "0", cwd=cwd)
         extra = dict(env or {})
         if self.owner:
             extra["PLAYBOOK_OWNER"] = self.owner
         if sudo and os.geteuid() != 0:
-            line = ["sudo", "-n", "-C", "4", f"--preserve-env={','.join(extra)}", "--", *line]
-        read_end, write_end = os.pipe()
+            line = ["sudo", "-n", f"--preserve-env={','.join(extra)}", "--", *line]
         try:
-            process = LocalProcess(self, words, line, _environment(extra), read_end, write_end, bound, stdin=stdin)
+            process = LocalProcess(self, words, line, _environment(extra), bound, stdin=stdin)
         except OSError as error:
-            os.close(write_end)
             raise Unreachable(self.node.name, f"cannot start a process: {error}") from error
-        finally:
-            os.close(read_end)
         with self._lock:
             self._running.add(process)
         return process
@@ -189,26 +185,21 @@ class LocalProcess(Process):
         words: list[str],
         line: list[str],
         env: dict[str, str],
-        lifeline: int,
-        hold: int,
         timeout: float | None,
         *,
         stdin: bool,
     ) -> None:
         self._session, self._words, self._timeout = session, words, timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._hold: int | None = hold
-        self._hold_lock = threading.Lock()
+        self._fed = stdin
+        self._lock = threading.Lock()
         self._killed = False
-        # The guard wants its lifeline on descriptor 3; pass_fds keeps numbers, so a shell moves it there.
-        mover = ["sh", "-c", f'exec 3<&{lifeline} {lifeline}<&-; exec "$@"', "sh"] if lifeline != _LIFELINE else []
         self._popen = subprocess.Popen(
-            [*mover, *line],
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            line,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=env,
-            pass_fds=(lifeline,),
             start_new_session=True,
         )
         self._early: deque[tuple[Pipe, bytes]] = deque()
@@ -245,8 +236,13 @@ class LocalProcess(Process):
             self._selector.unregister(stdin.fileno())
 
     def end_input(self) -> None:
+        if self._fed:
+            self._close_input()
+
+    def _close_input(self) -> None:
         if self._popen.stdin is not None and not self._popen.stdin.closed:
-            self._popen.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                self._popen.stdin.close()
 
     def chunks(self) -> Iterator[tuple[Pipe, bytes]]:
         while self._early:
@@ -258,7 +254,7 @@ class LocalProcess(Process):
     def _step(self) -> Iterator[tuple[str, bytes]]:
         """Wait for something to happen, within the deadline, and hand it out."""
         scope = current()
-        if self._hold is None and self._killed:
+        if self._killed:
             self._reap()
             raise OutcomeUnknown(self._session.node.name, f"{self._words[0]} was killed")
         with scope.cancel.watching(self._nudge):
@@ -287,7 +283,7 @@ class LocalProcess(Process):
                     self._open -= 1
 
     def _nudge(self) -> None:
-        with self._hold_lock:
+        with self._lock:
             if not self._released:
                 os.write(self._waker, b"x")
 
@@ -300,20 +296,18 @@ class LocalProcess(Process):
         return 128 - status if status < 0 else status
 
     def _reap(self) -> int:
-        self.end_input()
+        self._close_input()
         try:
             status = self._popen.wait(KILL_AFTER + 3)
         except subprocess.TimeoutExpired:
             self._popen.kill()
             status = self._popen.wait()
-        with self._hold_lock:
+        with self._lock:
             if not self._released:
                 self._released = True
                 self._selector.close()
-                for descriptor in (self._wake, self._waker, self._hold):
-                    if descriptor is not None:
-                        os.close(descriptor)
-                self._hold = None
+                os.close(self._wake)
+                os.close(self._waker)
                 for stream in (self._popen.stdout, self._popen.stderr):
                     if stream is not None:
                         stream.close()
@@ -323,13 +317,9 @@ class LocalProcess(Process):
     def kill(self) -> None:
         if self._status is not None or self._released:
             return
-        with self._hold_lock:
-            if self._hold is not None:
-                os.close(self._hold)
-                self._hold = None
-            self._killed = True
-        if not self._open and self._popen.poll() is None:
-            self._popen.terminate()
+        self._killed = True
+        if self._fed and self._popen.poll() is None:
+            self._popen.terminate()  # the guard passes it on; without input to feed, its end is the sign
         self._status = self._reap()
 
 

@@ -1,0 +1,20 @@
+"""What all tests share. Tests of the lab come last, for they move the process into the lab's network."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.lab.fixtures import lab
+
+__all__ = ["lab"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("lab") is not None)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say by name what was skipped, and count it."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        terminalreporter.write_line(f"{len(skipped)} tests were skipped; the reasons stand above")
