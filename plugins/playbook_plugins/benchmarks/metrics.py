@@ -17,10 +17,11 @@ _START, _END = "METRICS_START", "METRICS_END"
 _BLOCK_LIMIT = 1024 * 1024
 _UNITS = (
     (re.compile(r"(?:^|_)(?:ttft|tpot|itl|e2el|latency)(?:_|$).*_ms$|_ms$"), "ms"),
+    (re.compile(r"tokens?_per_s(?:econd)?$|token_throughput$|output_throughput$|_tps$"), "tok/s"),
+    (re.compile(r"requests?_per_s(?:econd)?$|request_(?:throughput|rate|goodput)$|_rps$"), "req/s"),
+    (re.compile(r"throughput$|_per_s(?:econd)?$"), "1/s"),
     (re.compile(r"(?:_s|_seconds|duration)$"), "s"),
     (re.compile(r"(?:percent|percentage|_pct)$"), "%"),
-    (re.compile(r"(?:request_throughput|request_rate|_rps|request_goodput)$"), "req/s"),
-    (re.compile(r"(?:throughput|tokens_per_second|_tps)$"), "tok/s"),
 )
 
 
