@@ -73,7 +73,7 @@ class Lab:
 
     @property
     def folder(self) -> Path:
-        return Path("/var/tmp/playbook-lab") / self.name  # noqa: S108 - a real file system: engines cannot live on tmpfs
+        return Path("/var/tmp/playbook-lab") / self.name
 
     @property
     def key_filename(self) -> Path:
@@ -106,13 +106,17 @@ class Lab:
         return lab
 
     def _save(self) -> None:
-        nodes = {n: {"name": n, "addr": v.addr, "flavour": v.flavour, "sshd": list(v.sshd)} for n, v in self.nodes.items()}
+        nodes = {
+            n: {"name": n, "addr": v.addr, "flavour": v.flavour, "sshd": list(v.sshd)} for n, v in self.nodes.items()
+        }
         text = json.dumps({"root": self._root, "root_size": self.root_size, "nodes": nodes})
         (self.folder / "state.json").write_text(text)
 
     # -- up and down ----------------------------------------------------------------------------------------------
 
-    def up(self, flavours: Sequence[str], *, sshd: Mapping[str, Sequence[str]] | None = None, seed: bool = True) -> None:
+    def up(
+        self, flavours: Sequence[str], *, sshd: Mapping[str, Sequence[str]] | None = None, seed: bool = True
+    ) -> None:
         """Bring up a node of each flavour, named n1, n2 ...; what an earlier lab of that name left is removed first."""
         if why := cannot():
             raise LabError(why)
@@ -177,7 +181,9 @@ class Lab:
                     return int(pid)
         return None
 
-    def run(self, name: str, argv: Sequence[str], *, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, name: str, argv: Sequence[str], *, check: bool = True, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command inside a node, not through SSH."""
         return subprocess.run(self.inside(name, argv), check=check, capture_output=True, text=True, timeout=timeout)
 
@@ -395,7 +401,9 @@ def _seed() -> Path:
     maker.up(["v2old"], seed=False)
     try:
         with archive.open("rb") as file:
-            subprocess.run(maker.inside("n1", ["docker", "load", "-q"]), stdin=file, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                maker.inside("n1", ["docker", "load", "-q"]), stdin=file, check=True, stdout=subprocess.DEVNULL
+            )
         maker.run("n1", ["svc", "stop", "dockerd"])
         part = target.with_suffix(f".{os.getpid()}")
         part.mkdir()

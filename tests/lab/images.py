@@ -41,7 +41,11 @@ def images() -> list[Image]:
     python = _python(busybox)
     sim = {f"app/{p.relative_to(SIM)}": p for p in sorted(SIM.rglob("*.py"))}
     engine = Image(
-        "playbook/sim-engine:lab", {**python.files, **sim}, python.links, ("python3", "-m", "playbook_sim_engine"), "/app"
+        "playbook/sim-engine:lab",
+        {**python.files, **sim},
+        python.links,
+        ("python3", "-m", "playbook_sim_engine"),
+        "/app",
     )
     return [busybox, python, engine]
 

@@ -80,7 +80,9 @@ def main(argv: list[str]) -> int:
     packages = missing()
     if packages and (os.geteuid() != 0 or shutil.which("apt-get") is None):
         why = "not root" if os.geteuid() else "no apt-get"
-        print(f"not installed ({why}): {', '.join(packages)}; tests that need them are skipped by name", file=sys.stderr)
+        print(
+            f"not installed ({why}): {', '.join(packages)}; tests that need them are skipped by name", file=sys.stderr
+        )
         packages = []
     if packages:
         print(f"tests need Debian packages: {', '.join(packages)}", file=sys.stderr)

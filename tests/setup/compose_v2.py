@@ -14,7 +14,7 @@ VERSION = "2.40.3"
 
 def cache() -> Path:
     """The folder that test runs share; nothing in it belongs to one clone."""
-    folder = Path(os.environ.get("PLAYBOOK_LAB_CACHE") or "/var/tmp/playbook-lab/cache")  # noqa: S108
+    folder = Path(os.environ.get("PLAYBOOK_LAB_CACHE") or "/var/tmp/playbook-lab/cache")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
