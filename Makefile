@@ -36,8 +36,8 @@ unit: $(VENV)/.stamp-dev
 
 test: $(VENV)/.stamp-dev
 	$(BIN)/python -m tests.setup
-	$(BIN)/python -m tests.setup.run lint
-	$(BIN)/python -m tests.setup.run pytest
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/pytest -q
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

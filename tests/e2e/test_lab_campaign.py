@@ -33,7 +33,10 @@ def left_on(lab: Lab, node: str) -> dict[str, str]:
         "files": ["find", "/opt/inference", "/tmp", "-mindepth", "1"],
     }
     found = {what: lab.run(node, argv).stdout.strip() for what, argv in docker.items()}
-    marked = 'for d in /proc/[0-9]*; do tr "\\0" "\\n" <$d/environ 2>/dev/null | grep -q ^PLAYBOOK_OWNER=. && cat $d/cmdline; done; :'
+    marked = (
+        'for d in /proc/[0-9]*; do tr "\\0" "\\n" <$d/environ 2>/dev/null '
+        "| grep -q ^PLAYBOOK_OWNER=. && cat $d/cmdline; done; :"
+    )
     found["processes"] = lab.run(node, ["sh", "-c", marked]).stdout.replace("\0", " ").strip()
     return {what: seen for what, seen in found.items() if seen}
 

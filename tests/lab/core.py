@@ -29,6 +29,7 @@ NET = "10.88.0"
 GATEWAY = f"{NET}.1"
 PASSWORDS = {"root": "lab-root-pw", "ops": "lab-user-pw", "guest": "lab-user-pw", "admin": "lab-user-pw"}
 FLAVOURS = ("v1", "v2", "v2old", "both", "none", "bare")
+_HOLDERS: dict[int, subprocess.Popen[bytes]] = {}  # by the root that each of them holds; to be reaped
 _NEEDED = ("unshare", "nsenter", "ip", "tini", "busybox", "openssl", "ssh-keygen")
 
 
@@ -144,6 +145,8 @@ class Lab:
             root = self.root
             os.kill(root, signal.SIGKILL)
             _until(lambda: _ticks(root) is None, 30)
+            if holder := _HOLDERS.pop(root, None):
+                holder.wait(10)
         self._root = None
         for controller in _controllers():
             _remove_cgroups(CGROUP / controller / self.cgroup)
@@ -342,6 +345,7 @@ def _start_root() -> tuple[int, int]:
             for pid in Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split():
                 ticks = _ticks(int(pid))
                 if "tini" in Path(f"/proc/{pid}/comm").read_text() and ticks is not None:
+                    _HOLDERS[int(pid)] = holder
                     return int(pid), ticks
         time.sleep(0.005)
     raise LabError("the lab's first process did not start")
@@ -374,7 +378,7 @@ def _remove_cgroups(top: Path) -> None:
             return
         for folder, _, _ in os.walk(top, topdown=False):
             with contextlib.suppress(OSError):
-                os.rmdir(folder)
+                Path(folder).rmdir()
         time.sleep(0.02)
 
 

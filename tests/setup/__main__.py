@@ -75,6 +75,11 @@ def available(package: str) -> bool:
     return "Candidate:" in shown and "Candidate: (none)" not in shown
 
 
+def agreed() -> bool:
+    """Whether somebody is there and says yes."""
+    return sys.stdin.isatty() and input("install them now? [y/N] ").strip().lower() in ("y", "yes")
+
+
 def main(argv: list[str]) -> int:
     """Do it; the exit status is 0 unless an installation failed."""
     packages = missing()
@@ -86,10 +91,9 @@ def main(argv: list[str]) -> int:
         packages = []
     if packages:
         print(f"tests need Debian packages: {', '.join(packages)}", file=sys.stderr)
-        if not (os.environ.get("CI") or "--yes" in argv):
-            if not sys.stdin.isatty() or input("install them now? [y/N] ").strip().lower() not in ("y", "yes"):
-                print("nothing installed; `make test CI=true` installs without asking", file=sys.stderr)
-                return 1
+        if not (os.environ.get("CI") or "--yes" in argv or agreed()):
+            print("nothing installed; `make test CI=true` installs without asking", file=sys.stderr)
+            return 1
         install(packages)
     if os.geteuid() == 0:
         compose_v2.binary()
