@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from playbook_kernel.api import CampaignResult, NoOptions, Reporter, redact
 
 _FIXED = ("scenario", "status", "attempts", "seconds", "phase", "error_class", "error", "node", "clean")
+_FORMULA = re.compile(r"[ \n]*[=+\-@\t\r]")
 
 
 class CsvReporter(Reporter[NoOptions]):
@@ -21,7 +23,7 @@ class CsvReporter(Reporter[NoOptions]):
         )
         with wide.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow([*_FIXED, *names])
+            writer.writerow([_harmless(n) for n in (*_FIXED, *names)])
             for scenario in result.scenarios:
                 trial = scenario.last
                 failure = trial.failure if trial else None
@@ -45,9 +47,9 @@ class CsvReporter(Reporter[NoOptions]):
             for scenario in result.scenarios:
                 for trial in scenario.trials:
                     for name, metric in (trial.measurement.metrics if trial.measurement else {}).items():
-                        row = [scenario.scenario, trial.trial, trial.attempt, name]
+                        row = [scenario.scenario, trial.trial, trial.attempt, name, metric.value, metric.unit]
                         samples = "" if metric.samples is None else metric.samples
-                        writer.writerow([*(_harmless(v) for v in row), metric.value, metric.unit, samples])
+                        writer.writerow([_harmless(v) for v in (*row, samples)])
         return [wide, long]
 
 
@@ -56,4 +58,4 @@ def _harmless(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = redact(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return f"'{text}" if _FORMULA.match(text) else text

@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 from playbook_kernel.api import (
     CampaignResult,
-    Metric,
     NoOptions,
     PhaseOutcome,
     Reporter,
@@ -18,9 +17,13 @@ from playbook_kernel.api import (
     redact,
 )
 
+from playbook_plugins.stats.runs import trial_place
+
+from .words import amount, clean, number, seconds, size, why
+from .words import markdown_text as text
+
 _SIGNS = {"completed": "✅", "failed": "❌", "skipped": "⊘", "cancelled": "⏹", "running": "…", "pending": "…"}
 _PHASE = {"ok": "✅", "failed": "❌", "timeout": "⏱", "skipped": "⊘", "cancelled": "⏹"}
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~])")
 
 
 class MarkdownReporter(Reporter[NoOptions]):
@@ -30,35 +33,6 @@ class MarkdownReporter(Reporter[NoOptions]):
         path = into / "report.md"
         path.write_text(redact("\n".join(_report(result, into)) + "\n"), encoding="utf-8")
         return [path]
-
-
-def text(value: object) -> str:
-    """Text from outside, so that it cannot become markup or break a table."""
-    return _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
-
-
-def seconds(value: float) -> str:
-    """A duration for people.
-
-    >>> seconds(0.0123), seconds(3.21), seconds(75), seconds(7322)
-    ('12 ms', '3.2 s', '1 min 15 s', '2 h 02 min')
-    """
-    if value < 1:
-        return f"{value * 1000:.0f} ms"
-    if value < 60:
-        return f"{value:.1f} s"
-    minutes, rest = divmod(round(value), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min"
-
-
-def amount(metric: Metric) -> str:
-    """A value with its unit."""
-    value = metric.value
-    shown = f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:,.4g}"
-    return shown if metric.unit == "1" else f"{shown} {text(metric.unit)}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -87,8 +61,8 @@ def _report(result: CampaignResult, into: Path) -> Iterator[str]:
                 f"{_SIGNS.get(s.status, '')} {s.status}",
                 seconds(sum(t.seconds for t in s.trials)) if s.trials else "",
                 str(len(s.trials)) if s.trials else "",
-                _clean(s.last),
-                text(_why(s)),
+                "**no**" if clean(s.last) == "no" else clean(s.last),
+                text(why(s)),
             ]
             for s in result.scenarios
         ],
@@ -102,19 +76,6 @@ def _report(result: CampaignResult, into: Path) -> Iterator[str]:
 
 def _anchor(name: str) -> str:
     return re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-")
-
-
-def _clean(trial: TrialResult | None) -> str:
-    if trial is None or trial.clean is None:
-        return "" if trial is None else "unknown"
-    return "yes" if trial.clean else "**no**"
-
-
-def _why(scenario: ScenarioResult) -> str:
-    if scenario.reason:
-        return scenario.reason
-    failure = scenario.last.failure if scenario.last else None
-    return f"{failure.phase}: {failure.error}" if failure else ""
 
 
 def _scenario(scenario: ScenarioResult, into: Path) -> Iterator[str]:
@@ -148,10 +109,14 @@ def _trial(trial: TrialResult, scenario: str, into: Path) -> Iterator[str]:
         yield from _failure(trial.failure)
     if trial.measurement:
         measured = trial.measurement
-        rows = [[text(n), amount(m), "" if m.samples is None else str(m.samples)] for n, m in measured.metrics.items()]
+        rows = [
+            [text(n), text(amount(m)), "" if m.samples is None else str(m.samples)] for n, m in measured.metrics.items()
+        ]
         yield from _table(["metric", "value", "samples"], rows)
         notes = [
-            f"{n} {what}" for n, what in ((measured.requests, "requests"), (measured.errors, "errors")) if n is not None
+            f"{number(n)} {what}"
+            for n, what in ((measured.requests, "requests"), (measured.errors, "errors"))
+            if n is not None
         ]
         yield from ("", " · ".join([*notes, text(measured.method)]), "")
     yield from _table(
@@ -196,7 +161,7 @@ def _trial(trial: TrialResult, scenario: str, into: Path) -> Iterator[str]:
     for warning in trial.warnings:
         yield from ("", f"> ⚠ {text(warning)}")
     if trial.artifacts:
-        folder = _folder(trial, scenario, into)
+        folder = trial_place(into, trial, scenario)
         yield from ("", f"<details><summary>{len(trial.artifacts)} files kept</summary>", "")
         yield from _table(
             ["file", "kind", "node", "size"],
@@ -205,15 +170,10 @@ def _trial(trial: TrialResult, scenario: str, into: Path) -> Iterator[str]:
                     f"[{text(a.path)}]({quote(f'{folder}/{a.path}')})",
                     text(a.kind),
                     text(a.node),
-                    f"{a.size:,} B" + (" ⚠ " + text(a.note) if a.partial else ""),
+                    size(a.size) + (" ⚠ " + text(a.note) if a.partial else ""),
                 ]
                 for a in trial.artifacts
             ],
         )
         yield from ("", "</details>")
     yield ""
-
-
-def _folder(trial: TrialResult, scenario: str, into: Path) -> str:
-    own = f"{scenario}/trials/{trial.trial}"
-    return own if (into / own).is_dir() else scenario
