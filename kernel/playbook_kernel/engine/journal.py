@@ -43,10 +43,11 @@ from playbook_kernel.redaction import redacted
 from .store import now
 
 VERSION = 1
+_HEAD = b'{"v":%d,"seq":' % VERSION
 
 
 class JournalDamaged(PlaybookError):
-    """A record before the last one cannot be trusted."""
+    """A record before the last one cannot be trusted, or is of a version that this one cannot read."""
 
 
 @frozen
@@ -81,10 +82,10 @@ class Journal:
     def append(self, entries: Iterable[tuple[str, str, Mapping[str, Any]]], *, sync: bool = True) -> None:
         """Write ``(type, trial, data)`` records in one go, and return once they are on disk (if ``sync``)."""
         with self._lock:
-            lines = []
-            for kind, trial, data in entries:
-                self._seq += 1
-                lines.append(format_record(Record(self._seq, now(), time.monotonic(), kind, trial, data)))
+            lines = [
+                format_record(Record(seq, now(), time.monotonic(), kind, trial, data))
+                for seq, (kind, trial, data) in enumerate(entries, self._seq + 1)
+            ]
             at = self._file.tell()
             try:
                 self._write(b"".join(lines))
@@ -93,8 +94,8 @@ class Journal:
             except OSError:
                 self._file.truncate(at)
                 self._file.seek(at)
-                self._seq -= len(lines)
                 raise
+            self._seq += len(lines)
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -113,7 +114,9 @@ def format_record(record: Record) -> bytes:
         "trial": record.trial, "data": redacted(record.data),
     }  # fmt: skip
     text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))[:-1]
-    return f'{text},"crc":"{_crc(text.encode())}"}}\n'.encode()
+    # half of a surrogate pair (a file name that is not UTF-8) becomes its JSON escape
+    line = text.encode(errors="backslashreplace")
+    return line + f',"crc":"{_crc(line)}"}}\n'.encode()
 
 
 def _crc(text: bytes) -> str:
@@ -127,8 +130,9 @@ def parse(raw: bytes) -> tuple[list[Record], int]:
     while (end := raw.find(b"\n", position)) != -1:
         record = _record(raw[position:end])
         if record is None or record.seq != len(records) + 1:
-            if raw.find(b"\n", end + 1) == -1 and end + 1 == len(raw):
-                break  # the very last line, with its newline but without all of its bytes: torn
+            # the very last line, with its newline but without all of its bytes, is torn; two that became one are not
+            if record is None and end + 1 == len(raw) and raw.count(_HEAD, position) < 2:
+                break
             raise JournalDamaged(
                 f"the journal is damaged in line {len(records) + 1}", hint="restore it from a copy; nothing was changed"
             )
@@ -143,6 +147,12 @@ def _record(line: bytes) -> Record | None:
         return None
     try:
         body = json.loads(text + b"}")
+        version = body["v"]
+        if version != VERSION:
+            raise JournalDamaged(
+                f"the journal is of version {version}, this is a reader of version {VERSION}",
+                hint="use the version of playbook-kernel that wrote it; nothing was changed",
+            )
         return Record(body["seq"], body["utc"], body["mono"], body["type"], body["trial"], body["data"])
     except (ValueError, KeyError, TypeError):
         return None
