@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import threading
 import time
+from itertools import zip_longest
 from typing import TextIO
 
 from playbook_kernel.api import CampaignEnded, Event, Residue, ResidueFound, ScenarioEnded, TrialStarted, Warned
@@ -112,19 +113,21 @@ class LiveView:
         return wide if wide.cell_len <= self._console.width + 2 else narrow
 
     def _services(self, room: int) -> Table:
-        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False, expand=False)
-        for _ in range(3):
-            table.add_column(no_wrap=True, overflow="ellipsis")
-        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-        # what is ready needs no eye: it is left out first
-        rows = sorted(self._board.rows.values(), key=lambda r: r.status in ("ready", "stopped"))
-        shown = rows if len(rows) <= room else rows[: room - 1]
-        for row in shown if len(rows) > room else self._board.rows.values():
-            table.add_row(row.service, row.node, Text(row.status, _STYLES.get(row.status, "")), _detail(row))
-        if len(shown) < len(rows):
-            more = rows[len(shown) :]
-            ready = sum(r.status == "ready" for r in more)
-            table.add_row(f"+{len(more)} more", "", Text(f"{ready} ready", "dim"), "")
+        rows = list(self._board.rows.values())
+        more: list[Row] = []
+        if len(rows) > room:  # what is ready needs no eye: it is left out first
+            rows.sort(key=lambda r: r.status in ("ready", "stopped"))
+            rows, more = rows[: room - 1], rows[room - 1 :]
+        cells = [(r.service, r.node, r.status) for r in rows]
+        if more:
+            cells.append((f"+{len(more)} more", "", f"{sum(r.status == 'ready' for r in more)} ready"))
+        table = Table.grid(padding=(0, 2, 0, 0))
+        widths = [min(max(len(c[n]) for c in cells), max(6, self._console.width // 4)) for n in range(3)]
+        for width in (*widths, max(1, self._console.width - sum(widths) - 6)):
+            table.add_column(no_wrap=True, overflow="ellipsis", width=width)
+        for (service, node, status), row in zip_longest(cells, rows):
+            style = _STYLES.get(status, "") if row else "dim"
+            table.add_row(Text(service), Text(node), Text(status, style), _detail(row) if row else "")
         return table
 
     def _final(self, event: ScenarioEnded) -> Group:
