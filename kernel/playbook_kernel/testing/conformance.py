@@ -1,0 +1,427 @@
+"""What the kernel expects of a driver or a hook plugin, as checks that its author can run.
+
+Plain functions that raise AssertionError with a sentence that says what is wrong; they need no pytest. Each takes the driver
+itself and whatever it needs to work: a scripted :class:`FakeSession`, or the real thing. What a check does not see is said
+in its docstring.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import math
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+
+from playbook_kernel.config import Problems, Sources, structure_options
+from playbook_kernel.context import TrialContext
+from playbook_kernel.drivers import (
+    KINDS,
+    Benchmark,
+    Collector,
+    Composer,
+    Driver,
+    Probe,
+    Reader,
+    Reporter,
+    Session,
+    Share,
+    State,
+    Target,
+)
+from playbook_kernel.errors import Cancelled, PlaybookError
+from playbook_kernel.hookspecs import ISOLATED
+from playbook_kernel.loading import HookManager
+from playbook_kernel.model import (
+    Artifact,
+    CampaignResult,
+    Configuration,
+    Deployment,
+    Endpoint,
+    Health,
+    Load,
+    Measurement,
+    Metric,
+    PhaseOutcome,
+    Residue,
+    ScenarioResult,
+    TrialResult,
+    Warned,
+)
+from playbook_kernel.model.codec import decode, encode
+from playbook_kernel.redaction import Secret, is_secret_name
+from playbook_kernel.scope import Cancel, Deadline, Scope, replaced
+
+from .fakes import FakeTrial, later
+
+D = TypeVar("D", bound=Driver[Any])
+UNITS = frozenset({"s", "ms", "us", "tok/s", "req/s", "tok", "req", "%", "1", "B", "B/s", "MiB", "J", "J/tok", "W"})
+PLANTED = "planted-secret-7c1d"
+_PATIENCE = 10.0
+
+
+def check_driver(cls: type[D], options: Mapping[str, Any] | None = None) -> D:
+    """What holds for every kind; returns the driver, built as the kernel builds it.
+
+    It is a concrete subclass of one kind, has a docstring (its help text) and an attrs class of options that is frozen,
+    documented and refuses unknown keys; options that sound secret are of type Secret.
+    """
+    assert isinstance(cls, type), f"{cls!r} is not a class"
+    assert issubclass(cls, Driver), f"{cls.__name__} is not a subclass of any kind of driver"
+    kind = getattr(cls, "kind", "")
+    assert kind in KINDS and issubclass(cls, KINDS[kind]), f"{cls.__name__}.kind {kind!r} is not a kind of driver"  # noqa: PT018
+    missing = sorted(getattr(cls, "__abstractmethods__", ()))
+    assert not missing, f"{cls.__name__} lacks {', '.join(missing)}"
+    assert (cls.__dict__.get("__doc__") or "").strip(), f"{cls.__name__} has no docstring: that is its help text"
+    holder = cls.options_type
+    assert attrs.has(holder), f"the options of {cls.__name__} are not an attrs class"
+    assert _is_frozen(holder), f"{holder.__name__} is not frozen: options must not change while a trial runs"
+    for a in attrs.fields(holder):
+        assert a.type is not None, f"option {a.name} of {cls.__name__} has no type"
+        if is_secret_name(a.name):
+            assert "Secret" in str(a.type), f"option {a.name} of {cls.__name__} sounds secret, and is not a Secret"
+    problems = Problems()
+    assert structure_options(holder, {**(options or {}), "no_such_option_": 1}, "test", problems) is None, (
+        f"{cls.__name__} takes options that it does not have"
+    )
+    problems = Problems()
+    made = structure_options(holder, options or {}, "test", problems)
+    assert not problems.items, f"the options do not fit: {'; '.join(map(str, problems.items))}"
+    return cls(made)
+
+
+def _is_frozen(cls: type[Any]) -> bool:
+    setter: object = cls.__setattr__
+    return setter is not object.__setattr__
+
+
+# -- bounds -------------------------------------------------------------------------------------------------------
+
+
+def check_honours_deadline(call: Callable[[], object]) -> None:
+    """A call that would never end by itself comes back soon after its scope's deadline, and not with a result."""
+    _must_stop(call, Scope(Deadline.after(0.2)), "its deadline passed")
+
+
+def check_honours_cancel(call: Callable[[], object]) -> None:
+    """A call that would never end by itself comes back soon after it is cancelled, with Cancelled."""
+    cancel = Cancel()
+    timer = threading.Timer(0.2, cancel.set, args=("the test cancels",))
+    timer.start()
+    try:
+        error = _must_stop(call, Scope(cancel=cancel), "it was cancelled")
+    finally:
+        timer.cancel()
+        timer.join()
+    assert isinstance(error, Cancelled), f"it was cancelled, and raised {type(error).__name__} instead of Cancelled"
+
+
+def _must_stop(call: Callable[[], object], scope: Scope, why: str) -> BaseException:
+    outcome: list[object] = []
+    failure: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with replaced(scope):
+                outcome.append(call())
+        except BaseException as error:  # noqa: BLE001 - looked at below
+            failure.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(_PATIENCE)
+    assert not thread.is_alive(), f"{why}, and it goes on"
+    assert not outcome, f"{why}, and it returned {outcome[0]!r} as if nothing had happened"
+    assert isinstance(failure[0], PlaybookError | OSError), (
+        f"{why}, and it raised {type(failure[0]).__name__}: {failure[0]}"
+    )
+    return failure[0]
+
+
+# -- kinds --------------------------------------------------------------------------------------------------------
+
+
+def check_benchmark(
+    driver: Benchmark[Any],
+    trial: FakeTrial,
+    deployment: Deployment | None = None,
+    load: Load | None = None,
+    *,
+    broken: FakeTrial | None = None,
+    hangs: FakeTrial | None = None,
+) -> Measurement:
+    """A benchmark measures, and says so honestly; returns what it measured on ``trial``.
+
+    ``broken``: a trial on which the load generator fails; that must raise. ``hangs``: one on which it never ends; that must
+    stop at the deadline and when cancelled. Without them these are not checked. ``trial`` must be one where it succeeds.
+    """
+    deployment = deployment or deployed(trial.ctx)
+    load = load or Load(concurrency=2, requests=4)
+    measured = driver.run(trial.ctx, deployment, load)
+    assert isinstance(measured, Measurement), f"run() returned {type(measured).__name__}, not a Measurement"
+    assert measured.metrics, "the measurement has no metric: nothing was measured"
+    for name, metric in measured.metrics.items():
+        assert isinstance(metric, Metric), f"metric {name} is {type(metric).__name__}, not a Metric"
+        assert math.isfinite(metric.value), f"metric {name} is {metric.value}: leave it out if it is not known"
+        assert metric.unit, f"metric {name} has no unit; '1' is that of a count"
+        assert metric.samples is None or metric.samples > 0, f"metric {name} stands on {metric.samples} samples"
+    _crosses(measured, Measurement)
+    _no_secret(trial)
+    if broken is not None:
+        try:
+            said = driver.run(broken.ctx, deployment, load)
+        except (PlaybookError, OSError, ValueError, KeyError):
+            pass
+        else:
+            raise AssertionError(f"the load generator failed, and run() returned {said!r} as if it had not")
+    if hangs is not None:
+        check_honours_deadline(lambda: driver.run(hangs.ctx, deployment, load))
+        check_honours_cancel(lambda: driver.run(hangs.ctx, deployment, load))
+    return measured
+
+
+def check_probe(driver: Probe[Any], good: Target, bad: Iterable[Target], hangs: Target | None = None) -> None:
+    """A probe tells good from bad: a bad Health with its reason for each of ``bad``, never an exception.
+
+    ``hangs``: a target that does not answer; the probe must come back at its deadline, with a bad Health or an error.
+    """
+    health = driver.check(good)
+    assert isinstance(health, Health), f"check() returned {type(health).__name__}, not a Health"
+    assert health.ok, f"the good target is bad: {health.detail}"
+    for target in bad:
+        try:
+            health = driver.check(target)
+        except Exception as error:
+            raise AssertionError(f"a bad target made check() raise {type(error).__name__}: {error}") from error
+        assert not health.ok, "a bad target was called good"
+        assert health.detail, "a bad Health does not say why"
+        assert PLANTED not in health.detail, "the detail shows a secret"
+    if hangs is not None:
+        over: list[object] = []
+
+        def work() -> None:
+            try:
+                with replaced(Scope(Deadline.after(0.3))):
+                    over.append(driver.check(hangs))
+            except (PlaybookError, OSError) as error:
+                over.append(error)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        thread.join(_PATIENCE)
+        assert not thread.is_alive(), "its deadline passed, and it goes on"
+        assert over and not getattr(over[0], "ok", False), "a target that does not answer was called good"  # noqa: PT018
+
+
+def check_composer(driver: Composer[Any], trial: FakeTrial, session: Session, share: Share) -> None:
+    """A composer's whole life on a real node: created, started, stopped, removed, and removed by a later process.
+
+    Every service of ``share`` must be able to run for as long as the check takes.
+    """
+    ctx, names = trial.ctx, [s.name for s in share.services]
+    assert names, "the check needs at least one service"
+    why = driver.fit(session)
+    assert why is None, f"it does not fit the node: {why}"
+    assert not driver.check(share), f"it objects to the definition: {list(driver.check(share))}"
+    assert not list(driver.residue(session, share.project)), "something of this project is there before the check"
+    try:
+        driver.prepare(ctx, session, share)
+        assert ctx.effects.open(), "prepare() announced no effect: after a crash nobody would clean up"
+        before = driver.states(session, share)
+        assert set(before) == set(names), f"states() speaks of {sorted(before)}, the share has {sorted(names)}"
+        assert all(s.status == "created" for s in before.values()), f"prepare() started something: {_told(before)}"
+        for name in names:
+            handle = driver.start(ctx, session, share, name)
+            json.dumps(dict(handle))
+        states = driver.states(session, share)
+        assert all(s.status == "running" for s in states.values()), f"not all run after start(): {_told(states)}"
+        assert list(driver.residue(session, share.project)), "services run, and residue() says that nothing is there"
+        logs = [driver.logs(session, share, n, ctx.directory, limit=4096) for n in names]
+        for path in filter(None, logs):
+            assert path.is_relative_to(ctx.directory), f"logs() wrote {path}, which is outside of its folder"
+            assert path.stat().st_size <= 4096, "logs() ignores its limit"
+        driver.stop(ctx, session, share, names[0])
+        driver.stop(ctx, session, share, names[0])
+        state = driver.states(session, share)[names[0]]
+        assert state.status != "running", "stop() did not stop it"
+        driver.reset(ctx, session, share, names[0])
+        driver.start(ctx, session, share, names[0])
+        state = driver.states(session, share)[names[0]]
+        assert state.status == "running", "it does not run again after reset() and start()"
+    finally:
+        # as a later process would, with nothing but the journal
+        after = later(trial)
+        driver.down(after.ctx, session, share.project)
+    left = list(driver.residue(session, share.project))
+    assert not left, f"down() left {left}"
+    driver.down(after.ctx, session, share.project)
+    _no_secret(trial)
+
+
+def check_collector(
+    driver: Collector[Any], trial: FakeTrial, deployment: Deployment | None = None, *, empty: bool = False
+) -> Sequence[Artifact]:
+    """A collector brings real files home, tells the truth about them, and works without a deployment too.
+
+    ``empty``: it is right that there is nothing to keep.
+    """
+    into = trial.ctx.directory
+    for given in (deployment, None):
+        kept = driver.collect(trial.ctx, given, into)
+        for artifact in kept:
+            assert isinstance(artifact, Artifact), f"collect() returned a {type(artifact).__name__}"
+            path = into / artifact.path
+            assert ".." not in Path(artifact.path).parts, f"{artifact.path} leads out of the folder"
+            assert not Path(artifact.path).is_absolute(), f"{artifact.path} is not relative to the folder"
+            assert path.is_file(), f"{artifact.path} is not there"
+            data = path.read_bytes()
+            assert artifact.size == len(data), f"{artifact.path} has {len(data)} bytes, not {artifact.size}"
+            assert artifact.sha256 == hashlib.sha256(data).hexdigest(), f"the hash of {artifact.path} is wrong"
+            assert PLANTED.encode() not in data, f"{artifact.path} holds a secret"
+        if given is deployment:
+            first = kept
+    assert first or empty, "nothing was kept"
+    assert first or trial.of(Warned) or empty, "nothing was kept, and nobody was warned"
+    _no_secret(trial)
+    return first
+
+
+def check_reporter(driver: Reporter[Any], into: Path) -> Sequence[Path]:
+    """A reporter is a pure function that can show every result: good, failed, skipped, empty, with odd names and secrets."""
+    written: Sequence[Path] = ()
+    for number, result in enumerate(results()):
+        texts = []
+        for turn in ("a", "b"):
+            folder = into / f"{number}{turn}"
+            folder.mkdir(parents=True)
+            written = driver.write(result, folder)
+            assert written, "write() wrote nothing"
+            for path in written:
+                assert path.is_relative_to(folder), f"{path} is outside of its folder"
+                assert path.is_file(), f"{path} is not there"
+                assert PLANTED.encode() not in path.read_bytes(), f"{path.name} holds a secret"
+            texts.append({p.relative_to(folder): p.read_bytes() for p in written})
+        assert texts[0] == texts[1], "the same result gave two different reports: it is not a pure function"
+    return written
+
+
+def check_reader(driver: Reader[Any], sources: Sources, broken: Iterable[Sources] = ()) -> Configuration:
+    """A reader makes a configuration of good files without complaint, and notes problems of bad ones without raising."""
+    problems = Problems()
+    read = driver.read(sources, problems)
+    assert isinstance(read, Configuration), f"read() returned {type(read).__name__}, not a Configuration"
+    assert not problems.items, f"it complains about good files: {'; '.join(map(str, problems.items))}"
+    _crosses(read, Configuration)
+    for bad in broken:
+        problems = Problems()
+        driver.read(bad, problems)
+        assert problems.items, f"it says nothing about the broken files of {bad.config_dir}"
+        for problem in problems.items:
+            assert problem.file, f"a problem does not say in which file it is: {problem.message}"
+    return read
+
+
+# -- hooks --------------------------------------------------------------------------------------------------------
+
+
+def check_hooks(plugin: object, name: str = "under-test") -> list[str]:
+    """A hook plugin fits the hook specifications; returns the hooks it takes part in, in order.
+
+    It implements at least one, with arguments that exist, wraps none that is isolated, and every function that looks like
+    a hook is marked as one.
+    """
+    manager = HookManager()
+    manager.register(plugin, name)
+    manager.check_pending()
+    callers = manager.get_hookcallers(plugin) or []
+    hooks = sorted(c.name for c in callers)
+    assert hooks, f"{name} implements no hook"
+    known = {h for h in dir(manager.hook) if h.startswith("playbook_")}
+    for attribute, _ in inspect.getmembers(plugin, callable):
+        if attribute in known:
+            assert attribute in hooks, f"{attribute} is not marked with @hookimpl: it would never be called"
+        elif attribute.startswith("playbook_"):
+            raise AssertionError(f"{attribute} is no hook that exists")
+    assert not manager.get_plugins() ^ {plugin}
+    return hooks
+
+
+def check_cleanup(plugin: object, trial: FakeTrial, name: str = "under-test") -> Sequence[Residue]:
+    """The cleanup of a hook plugin undoes its effects, also when it runs twice, later, or when nothing was done.
+
+    Run what makes the effects on ``trial`` first. Returns what it says is left.
+    """
+    assert "playbook_cleanup" in ISOLATED
+    manager = HookManager()
+    manager.register(plugin, name)
+    left: list[Residue] = []
+    again = later(trial)
+    for ctx in (again.ctx, again.ctx):
+        results, errors = manager.call_isolated("playbook_cleanup", ctx=ctx, deployment=None)
+        if errors:
+            raise AssertionError(f"cleanup raised {type(errors[0]).__name__}: {errors[0]}") from errors[0]
+        left = [r for answer in results for r in answer]
+    assert all(isinstance(r, Residue) for r in left), "cleanup returned something that is no Residue"
+    still = again.ctx.effects.open()
+    assert not still, f"cleanup did not say that these were undone: {[(e.kind, e.node) for e in still]}"
+    return left
+
+
+# -- material -----------------------------------------------------------------------------------------------------
+
+
+def deployed(ctx: TrialContext, url: str = "http://127.0.0.1:1") -> Deployment:
+    """A deployment whose every service answers at ``url``; with one called ``engine`` if there are none."""
+    names = [s.name for s in ctx.trial.scenario.services] or ["engine"]
+    return Deployment(endpoints={n: Endpoint(url, "test-model") for n in names})
+
+
+def results() -> list[CampaignResult]:
+    """Campaigns as reporters meet them: all kinds of verdicts, odd names, hostile texts, a secret, nothing at all."""
+    Secret(PLANTED)  # from here on it is known, and must not be shown
+    hostile = "<script>alert(1)</script>|`${x}`\u202e\n=cmd()"
+    metrics = {"throughput": Metric(812.5, "tok/s", 100), "ttft_p99": Metric(0.25, "s", 100), "n": Metric(3, "1")}
+    good = TrialResult(
+        "pk-1-a-1", "001_good", "completed", 1, "2026-01-01T00:00:00.000Z", "2026-01-01T00:01:00.000Z", 60.0,
+        tuple(PhaseOutcome(p, "ok", 1.5, "2026-01-01T00:00:00.000Z") for p in ("discover", "deploy", "benchmark")),
+        {"n1": {"cpus": 8}}, Deployment(), (Health(ok=True, detail="up", service="engine", node="n1"),),
+        Measurement(metrics, 100, 2, "a tool 1.0"), (Artifact("log", "logs/n1/engine.log", "n1", "", 3, "0" * 64),),
+        (), clean=True,
+    )  # fmt: skip
+    bad = TrialResult(
+        "pk-1-b-2", f"002 {hostile}", "failed", 2,
+        phases=(PhaseOutcome("deploy", "failed", 0.5, "", f"no: {hostile} {PLANTED}", "start", "defaults", "n1", "try"),),
+        residue=(Residue("n1", "container", "abc", hostile),), clean=False, warnings=(hostile,),
+    )  # fmt: skip
+    scenarios = (
+        ScenarioResult("001_good", "completed", "", "fine", "scenarios/001_good", ("a",), (good,)),
+        ScenarioResult(f"002 {hostile}", "failed", f"deploy: {hostile}", hostile, "x", (), (bad,)),
+        ScenarioResult("003_skipped", "skipped", "Previous scenario failed"),
+        ScenarioResult("004_你好", "cancelled", "interrupted by SIGINT"),
+    )
+    times = ("2026-01-01T00:00:00.000Z", "2026-01-01T01:00:00.000Z", 3600.0)
+    return [
+        CampaignResult("20260101_000000_all", *times, "failed", scenarios, "playbook-kernel 0", ("run", "--all")),
+        CampaignResult("20260101_000000_none", *times, "completed"),
+        CampaignResult("20260101_000000_cut", *times, "running", scenarios[:1], warnings=(hostile,)),
+    ]
+
+
+def _crosses(value: Any, kind: type[Any]) -> None:
+    """Whether it can go to another process and come back the same."""
+    there = decode(json.loads(json.dumps(encode(value, reveal=True), allow_nan=False)), kind)
+    assert encode(there) == encode(value), f"the {kind.__name__} changes when it goes to another process"
+
+
+def _no_secret(trial: FakeTrial) -> None:
+    for what in (*trial.events, *trial.records):
+        assert PLANTED not in json.dumps(encode(what), default=str), f"{type(what).__name__} holds a secret"
+
+
+def _told(states: Mapping[str, State]) -> str:
+    return ", ".join(f"{s.service} is {s.status} {s.detail}".strip() for s in states.values())
