@@ -243,7 +243,9 @@ def check_composer(driver: Composer[Any], trial: FakeTrial, session: Session, sh
         assert list(driver.residue(session, share.project)), "services run, and residue() says that nothing is there"
         logs = [driver.logs(session, share, n, ctx.directory, limit=4096) for n in names]
         for path in filter(None, logs):
-            assert path.is_relative_to(ctx.directory), f"logs() wrote {path}, which is outside of its folder"
+            assert path.resolve().is_relative_to(ctx.directory.resolve()), (
+                f"logs() wrote {path}, which is outside of its folder"
+            )
             assert path.stat().st_size <= 4096, "logs() ignores its limit"
         driver.stop(ctx, session, share, names[0])
         driver.stop(ctx, session, share, names[0])
@@ -302,10 +304,10 @@ def check_reporter(driver: Reporter[Any], into: Path) -> Sequence[Path]:
             written = driver.write(result, folder)
             assert written, "write() wrote nothing"
             for path in written:
-                assert path.is_relative_to(folder), f"{path} is outside of its folder"
+                assert path.resolve().is_relative_to(folder.resolve()), f"{path} is outside of its folder"
                 assert path.is_file(), f"{path} is not there"
                 assert PLANTED.encode() not in path.read_bytes(), f"{path.name} holds a secret"
-            texts.append({p.relative_to(folder): p.read_bytes() for p in written})
+            texts.append({p.resolve().relative_to(folder.resolve()): p.read_bytes() for p in written})
         assert texts[0] == texts[1], "the same result gave two different reports: it is not a pure function"
     return written
 
