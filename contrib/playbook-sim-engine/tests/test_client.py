@@ -45,6 +45,10 @@ def test_a_good_run(start, tmp_path, extra):
     assert summary["output_tokens"] == 200  # by usage, not by chunks
     assert metrics["throughput"] == summary["throughput_requests_per_s"]
     assert metrics["latency_mean"] == summary["e2el_ms"]["mean"]
+    rows = [json.loads(line) for line in out.with_name("requests.jsonl").read_text().splitlines()]
+    assert [row["output_tokens"] for row in rows] == [10] * 20
+    assert sum(row["e2el"] for row in rows) / 20 * 1000 == pytest.approx(summary["e2el_ms"]["mean"], abs=0.01)
+    assert {row["error"] for row in rows} == {""}
     assert ("ttft_p99_ms" in metrics) == ("--no-stream" not in extra)
     assert engine.metrics()["vllm:generation_tokens_total"] == 200
 

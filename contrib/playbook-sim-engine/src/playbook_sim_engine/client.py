@@ -10,12 +10,13 @@ import argparse
 import asyncio
 import json
 import sys
+import time
 import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from playbook_sim_engine.figures import Record, metric_lines, summarise
+from playbook_sim_engine.figures import Record, metric_lines, request_rows, summarise
 from playbook_sim_engine.loop import new_event_loop
 from playbook_sim_engine.openai import CHAT, COMPLETIONS, dumps
 from playbook_sim_engine.upstream import Peer, UpstreamError
@@ -46,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-stream", action="store_true", help="ask for whole answers")
     parser.add_argument("--timeout", type=float, default=60.0, help="longest silence within a request, in s [60]")
     parser.add_argument("--ramp-s", type=float, default=0.0, help="spread the first requests over this, in s [0]")
-    parser.add_argument("--out", type=Path, help="write the summary here as JSON")
+    parser.add_argument("--out", type=Path, help="write the summary here as JSON, and requests.jsonl beside it")
     return parser
 
 
@@ -147,6 +148,11 @@ async def run(options: argparse.Namespace, loop: asyncio.AbstractEventLoop) -> d
     await asyncio.gather(*(worker(options.ramp_s * at / workers) for at in range(workers)))
     seconds = loop.time() - started
     peer.close()
+    if options.out is not None:
+        rows = request_rows(records, stream=not options.no_stream, epoch=time.time() - loop.time())
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        options.out.with_name("requests.jsonl").write_text(text, encoding="utf-8")
     summary = summarise(records, stream=not options.no_stream, wanted=options.requests, seconds=seconds)
     load = {
         name: getattr(options, name) for name in ("endpoint", "requests", "concurrency", "prompt_tokens", "max_tokens")
@@ -162,7 +168,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _options(argv)
         summary = loop.run_until_complete(run(options, loop))
         if options.out is not None:
-            options.out.parent.mkdir(parents=True, exist_ok=True)
             options.out.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     except (ClientError, OSError) as error:
         print(f"playbook-sim-client: {error}", file=sys.stderr)

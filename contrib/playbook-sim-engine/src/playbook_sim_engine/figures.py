@@ -128,6 +128,30 @@ def summarise(records: Sequence[Record], *, stream: bool, wanted: int, seconds: 
     }  # fmt: skip
 
 
+def request_rows(records: Sequence[Record], *, stream: bool, epoch: float) -> list[dict[str, Any]]:
+    """One row a request, in order of sending: when it was sent (Unix time), its latencies in s, its tokens or error.
+
+    ``epoch`` is what the records' clock is to be moved by.
+    """
+    rows = []
+    for record in sorted(records, key=lambda r: r.sent):
+        row: dict[str, Any] = {"sent": round(record.sent + epoch, 6), "e2el": round(record.ended - record.sent, 6)}
+        try:
+            reading = read_stream(record) if stream and not record.error else read_whole(record)
+            problem = record.error or _incomplete(reading)
+        except ValueError as error:
+            problem = record.error or str(error)
+        if not problem:
+            first, last = reading.times[0], reading.times[-1]
+            row |= {"e2el": round(last - record.sent, 6), "output_tokens": reading.tokens}
+            if stream:
+                row["ttft"] = round(first - record.sent, 6)
+                if reading.tokens > 1:
+                    row["tpot"] = round((last - first) / (reading.tokens - 1), 6)
+        rows.append(row | {"error": problem})
+    return rows
+
+
 def _incomplete(reading: Reading) -> str:
     if not reading.times:
         return "no text in the answer"
