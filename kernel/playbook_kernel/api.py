@@ -3,7 +3,7 @@
 from attrs import field, frozen
 
 from .config import Document, Key, Problem, Problems, Sources, dotted, env_lines, load_document, read_env_file
-from .context import CampaignContext, Effect, Effects, Sessions, TrialContext
+from .context import CampaignContext, CommandContext, Effect, Effects, Sessions, TrialContext
 from .drivers import (
     KINDS,
     Benchmark,
@@ -119,6 +119,7 @@ __all__ = [
     "Cancelled",
     "Check",
     "Collector",
+    "CommandContext",
     "CommandFailed",
     "CommandTimeout",
     "Completed",

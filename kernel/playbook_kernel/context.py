@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from attrs import define, field, frozen
 
 from .drivers import Driver, Session
-from .model import DriverRef, Event, Fact, Node, Trial
+from .model import Configuration, DriverRef, Event, Fact, Node, Trial
 
 if TYPE_CHECKING:
     import structlog
@@ -103,3 +103,17 @@ class CampaignContext:
     build: Callable[[type[D], DriverRef], D] = field(repr=False)
     reporters: Sequence[DriverRef] = ()
     quiet: bool = False
+
+
+@define(eq=False)
+class CommandContext:
+    """Handed to commands of plugins: ``ctx.obj["context"]()`` of a click command makes one.
+
+    That reads the user's files, and raises ConfigError with all that is wrong with them. ``echo_json`` prints a value
+    as JSON on stdout, ``table`` a head and rows as columns; neither shows secrets.
+    """
+
+    config: Configuration
+    build: Callable[[type[D], DriverRef], D] = field(repr=False)
+    echo_json: Callable[[object], None] = field(repr=False)
+    table: Callable[[Sequence[str], Sequence[Sequence[object]]], None] = field(repr=False)

@@ -12,6 +12,7 @@ import click
 from attrs import frozen
 
 from playbook_kernel.config import Problems, Sources
+from playbook_kernel.context import CommandContext
 from playbook_kernel.drivers import Reader
 from playbook_kernel.engine.job import PluginSettings
 from playbook_kernel.engine.plan import Plan, make_plan
@@ -71,7 +72,14 @@ def checked(options: Mapping[str, Any]) -> Setup:
     """Read the configuration. Raises ConfigError with all that is wrong; warnings go to stderr."""
     setup = read(options)
     setup.problems.raise_if_any()
+    warn(setup.problems.warnings)
     return setup
+
+
+def command_context(options: Mapping[str, Any]) -> CommandContext:
+    """What a plugin's command gets. Raises ConfigError with all that is wrong; warnings go to stderr."""
+    setup = checked(options)
+    return CommandContext(setup.config, setup.loader.build, echo_json, table)
 
 
 def everything_wrong(setup: Setup, names: Sequence[str] | None) -> tuple[Plan | None, PlaybookError | None]:

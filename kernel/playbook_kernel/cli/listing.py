@@ -12,7 +12,7 @@ from playbook_kernel.loading import Loader
 from playbook_kernel.model import Node
 from playbook_kernel.scope import run_all, within
 
-from .common import Setup, checked, echo_json, json_option, read, results_dir, table, warn
+from .common import checked, echo_json, json_option, read, results_dir, table, warn
 from .main import GROUP, Command, load_command
 
 _CONNECT_SECONDS = 20.0
@@ -68,10 +68,12 @@ def _cut(text: str) -> str:
 @click.pass_context
 def nodes(ctx: click.Context, /, *, check: bool, enroll: bool, accept: bool, as_json: bool) -> None:
     """List the nodes; --enroll trusts their host keys."""
-    setup = checked(ctx.obj)
     if enroll:
-        _enroll(ctx, setup, accept=accept, as_json=as_json)
+        _enroll(ctx, accept=accept, as_json=as_json)
         return
+    if accept:
+        raise click.UsageError("--accept goes with --enroll.")
+    setup = checked(ctx.obj)
     found = list(setup.config.nodes.values())
     reach = reachable(setup.loader, [n for n in found if n.enabled]) if check else {}
     rows = [
@@ -86,12 +88,11 @@ def nodes(ctx: click.Context, /, *, check: bool, enroll: bool, accept: bool, as_
         return
     head = ["name", "host", "transport", "composer", "enabled", "role", "tags", *(["reachable"] if check else [])]
     table(head, [[_word(r[h]) for h in head] for r in rows])
-    warn(setup.problems.warnings)
     if any(v not in ("yes", "disabled") for v in reach.values()):
         raise click.exceptions.Exit(4)
 
 
-def _enroll(ctx: click.Context, setup: Setup, *, accept: bool, as_json: bool) -> None:
+def _enroll(ctx: click.Context, *, accept: bool, as_json: bool) -> None:
     """Host keys are the business of whoever knows about them: a command plugin of that name."""
     from importlib.metadata import entry_points
 
@@ -99,7 +100,7 @@ def _enroll(ctx: click.Context, setup: Setup, *, accept: bool, as_json: bool) ->
     if not points:
         raise click.UsageError("no installed plugin knows how to enroll nodes")
     command = load_command(next(iter(points)))
-    ctx.invoke(command, nodes=list(setup.config.nodes.values()), accept=accept, as_json=as_json)
+    ctx.invoke(command, accept=accept, as_json=as_json)
 
 
 def _word(value: object) -> str:

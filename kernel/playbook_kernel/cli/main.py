@@ -6,6 +6,7 @@ Nothing but click is imported here; a command's module is imported when that com
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import sys
 from collections.abc import Sequence
@@ -140,6 +141,14 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
     Try it:  playbook-kernel run --all --dry-run
     """  # noqa: D301 - click wants the character
     ctx.obj = {k: v for k, v in options.items() if v not in (None, ())}
+    ctx.obj["context"] = functools.partial(_context, ctx.obj)
+
+
+def _context(options: dict[str, Any]) -> Any:
+    """What plugins' commands ask for, once the options behind the command's name are known too."""
+    from .common import command_context
+
+    return command_context(options)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

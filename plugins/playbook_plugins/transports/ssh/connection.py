@@ -155,7 +155,7 @@ def connect(node: str, options: Options) -> Connection:
     target = Target.of(options)
     if target.jump:
         *first, last = [j.strip() for j in target.jump.split(",") if j.strip()]
-        below = connect(node, _jump_options(options, last, ",".join(first)))
+        below = connect(node, jump_options(options, last, ",".join(first)))
         try:
             channel = below.transport.open_channel(
                 "direct-tcpip", (target.host, target.port), ("", 0), timeout=_left(options)
@@ -172,7 +172,8 @@ def connect(node: str, options: Options) -> Connection:
         return _retrying(node, target, options)
 
 
-def _jump_options(options: Options, spec: str, rest: str) -> Options:
+def jump_options(options: Options, spec: str, rest: str) -> Options:
+    """How to reach a host on the way (``[user@]host[:port]``), itself reached through those in ``rest``."""
     user, _, place = spec.rpartition("@")
     host, colon, port = place.rpartition(":")
     return evolve(
@@ -238,7 +239,7 @@ def _handshake(node: str, transport: PatientTransport, target: Target, options: 
     security.ciphers = tuple(c for c in _CIPHERS if c in security.ciphers)
     security.kex = tuple(k for k in _KEX if k in security.kex)
     wanted = known.types(name)
-    security.key_types = tuple(sorted(security.key_types, key=lambda t: _base_type(t) not in wanted))
+    security.key_types = tuple(sorted(security.key_types, key=lambda t: base_type(t) not in wanted))
     left = _left(options)
     transport.banner_timeout = transport.handshake_timeout = left
     try:
@@ -253,7 +254,8 @@ def _handshake(node: str, transport: PatientTransport, target: Target, options: 
     return hostkeys.check(node, options.host_keys, known, name, transport.get_remote_server_key())
 
 
-def _base_type(key_type: str) -> str:
+def base_type(key_type: str) -> str:
+    """The name under which known_hosts has a key that is offered with this signature type."""
     return "ssh-rsa" if key_type.startswith("rsa-sha2") else key_type
 
 
