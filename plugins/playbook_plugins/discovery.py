@@ -49,6 +49,15 @@ done
 @hookimpl
 def playbook_discover(ctx: TrialContext, node: Node, session: Session) -> Mapping[str, Fact]:
     """Look at the node once. Raises MissingTool if it lacks what every command needs."""
+    facts = look(node, session)
+    missing = facts.get("missing_tools")
+    if isinstance(missing, list) and missing:
+        raise MissingTool(node.name, f"needs {', '.join(map(str, missing))}", hint="install them on the node")
+    return facts
+
+
+def look(node: Node, session: Session) -> dict[str, Fact]:
+    """Every fact of a node, in one command. Raises what a session raises."""
     before = time.time()
     argv = ["sh", "-s", "--", node.stage_dir or "/", *REQUIRED_TOOLS]
     done = session.run(argv, stdin=_SCRIPT.encode(), timeout=60)
@@ -57,9 +66,6 @@ def playbook_discover(ctx: TrialContext, node: Node, session: Session) -> Mappin
     if isinstance(clock, float):
         # the script reads the clock first, so half of a round trip is the best guess of when that was
         facts["clock_offset"] = round(clock - before - min(done.seconds, 0.1) / 2, 3)
-    missing = facts.get("missing_tools")
-    if isinstance(missing, list) and missing:
-        raise MissingTool(node.name, f"needs {', '.join(map(str, missing))}", hint="install them on the node")
     return facts
 
 

@@ -69,10 +69,19 @@ def read(options: Mapping[str, Any]) -> Setup:
 
 
 def checked(options: Mapping[str, Any]) -> Setup:
-    """Read the configuration. Raises ConfigError with all that is wrong; warnings go to stderr."""
+    """Read the configuration for work on nodes. Raises ConfigError with all that is wrong outside of scenario folders.
+
+    Problems inside of them are counted on stderr, beside warnings: a typo in one scenario is no reason not to look at a
+    node, or not to clean it up.
+    """
     setup = read(options)
-    setup.problems.raise_if_any()
+    folders = tuple(f"{s.directory}{os.sep}" for s in setup.config.scenarios)
+    elsewhere = [p for p in setup.problems.items if not p.file.startswith(folders)]
+    if elsewhere:
+        setup.problems.raise_if_any()
     warn(setup.problems.warnings)
+    if setup.problems.items:
+        click.echo(f"{len(setup.problems.items)} problems in scenarios: `playbook-kernel validate` tells them", err=True)
     return setup
 
 
