@@ -53,12 +53,18 @@ def _formatter(renderer: structlog.typing.Processor, *, exceptions: structlog.ty
 
 
 def configure(
-    level: str = "INFO", *, run_log: Path | None = None, text_dir: Path | None = None, console: TextIO | None = None
+    level: str = "INFO",
+    *,
+    run_log: Path | None = None,
+    text_dir: Path | None = None,
+    console: TextIO | None = None,
+    quiet: bool = False,
 ) -> None:
     """Set the log up for this process; calling it again replaces what was set up.
 
     ``run_log``: JSON lines, appended, every level from DEBUG. ``text_dir``: ``playbook_YYYYMMDD.log`` there, 10 MB x 5.
-    ``console``: where WARNING and above are also told, None for stderr. Level names are those of :data:`LEVELS`.
+    ``console``: where WARNING and above are also told, None for stderr; with ``quiet`` nowhere.
+    Level names are those of :data:`LEVELS`.
     """
     import json
 
@@ -99,7 +105,8 @@ def configure(
         file = text_dir / f"playbook_{time.strftime('%Y%m%d')}.log"
         rotating = logging.handlers.RotatingFileHandler(file, maxBytes=10_000_000, backupCount=5, encoding="utf-8")
         handlers.append((rotating, as_text, wanted))
-    handlers.append((logging.StreamHandler(console or sys.stderr), as_text, max(wanted, logging.WARNING)))
+    if not quiet:
+        handlers.append((logging.StreamHandler(console or sys.stderr), as_text, max(wanted, logging.WARNING)))
     for handler, formatter, at in handlers:
         handler.setFormatter(formatter)
         handler.setLevel(at)

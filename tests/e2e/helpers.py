@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from playbook_kernel.engine.campaign import trial_id
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).parent / "playbook-kernel"
 
@@ -33,12 +35,13 @@ def copy(name: str, into: Path) -> Path:
     return Path(shutil.copytree(ROOT / name, into, ignore=shutil.ignore_patterns("results", "__pycache__")))
 
 
-def marked_processes() -> list[str]:
-    """Commands of processes on this machine that carry any trial's mark."""
+def marked_processes(run: Path) -> list[str]:
+    """Commands of processes on this machine that carry the mark of a trial of this run."""
+    mark = f"PLAYBOOK_OWNER={trial_id(run, 'x', 1)[:11]}".encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if b"PLAYBOOK_OWNER=pk-" in (folder / "environ").read_bytes():
+            if mark in (folder / "environ").read_bytes():
                 found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
         except OSError:
             continue

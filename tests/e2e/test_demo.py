@@ -24,7 +24,7 @@ def test_the_shipped_scenarios_run_twice_and_leave_nothing(project: Path) -> Non
         report = project / done.stdout.splitlines()[-1]
         assert report.name == "report.md"
         assert "**3 of 3 scenarios completed**" in report.read_text()
-        assert marked_processes() == []
+        assert marked_processes(report.parent) == []
     runs = json.loads(playbook("results", "--json", cwd=project).stdout)
     assert [r["status"] for r in runs] == ["completed", "completed"]
     result = json.loads((report.parent / "summary.json").read_text())
@@ -39,13 +39,14 @@ def test_a_failing_script_fails_its_scenario_and_no_other(project: Path) -> None
     script.write_text("#!/bin/sh\necho going wrong\nexit 7\n")
     done = playbook("run", "--all", "--json", cwd=project)
     assert done.returncode == 1
-    scenarios = json.loads(done.stdout)["result"]["scenarios"]
+    answer = json.loads(done.stdout)
+    scenarios = answer["result"]["scenarios"]
     assert [s["status"] for s in scenarios] == ["failed", "completed", "completed"]
     assert "exited with 7" in scenarios[0]["reason"]
     assert scenarios[0]["trials"][-1]["clean"]
     kept = [a["path"] for a in scenarios[0]["trials"][-1]["artifacts"]]
     assert "logs/local/engine.log" in kept, "logs are kept after a failure too"
-    assert marked_processes() == []
+    assert marked_processes(project / answer["run"]) == []
 
 
 def test_dry_run_touches_nothing(project: Path) -> None:
