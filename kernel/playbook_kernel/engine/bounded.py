@@ -11,11 +11,9 @@ from playbook_kernel.errors import PhaseTimeout, PluginError
 from playbook_kernel.scope import Cancel, current
 
 T = TypeVar("T")
-GRACE = 5.0
-"""Seconds that a call gets to come back by itself after its deadline or a cancellation, before it is left behind."""
 
 
-def bounded(call: Callable[[], T], *, cancel: Cancel | None = None, grace: float = GRACE) -> T:
+def bounded(call: Callable[[], T], *, grace: float, cancel: Cancel | None = None) -> T:
     """Make a call on a thread that inherits the scope, and return or raise what it does.
 
     Past the scope's deadline plus ``grace`` (or ``cancel`` plus ``grace``) the thread is abandoned, which a process

@@ -19,13 +19,14 @@ from attrs import define, evolve, field, frozen
 
 from playbook_kernel import __version__, logs
 from playbook_kernel.context import CampaignContext
-from playbook_kernel.errors import PlaybookError
+from playbook_kernel.errors import ConfigError, PlaybookError
 from playbook_kernel.loading import HookManager, Loader, origin
 from playbook_kernel.model import (
     CampaignEnded,
     CampaignResult,
     CampaignStarted,
     Event,
+    PhaseOutcome,
     ReportWritten,
     Scenario,
     ScenarioEnded,
@@ -43,7 +44,7 @@ from playbook_kernel.model.codec import encode
 from playbook_kernel.scope import Cancel
 
 from .host import run_trial
-from .job import Job, PluginSettings, perform
+from .job import Job, Patience, PluginSettings, perform
 from .journal import Journal
 from .plan import Plan
 from .store import JOURNAL, LOCK, LOG, new_run, now, save_campaign, save_trial, trial_folder
@@ -63,6 +64,7 @@ class RunRequest:
     log_level: str = "INFO"
     log_dir: Path | None = None
     command: tuple[str, ...] = ()
+    patience: Patience = field(factory=Patience)
 
 
 @frozen
@@ -147,20 +149,13 @@ class _Campaign:
     def run(self) -> Outcome:
         scenarios = self.plan.scenarios
         names = tuple(s.name for s in scenarios)
-        self.journal.append(
-            [
-                (
-                    "campaign",
-                    "",
-                    {
-                        "run": self.folder.name,
-                        "scenarios": names,
-                        "tool": _tool(),
-                        "command": list(self.request.command),
-                    },
-                )
-            ]
-        )
+        entry = {
+            "run": self.folder.name, "scenarios": names, "tool": _tool(), "command": list(self.request.command),
+        }  # fmt: skip
+        try:
+            self.journal.append([("campaign", "", entry)])
+        except OSError as error:
+            raise ConfigError([f"{self.folder}: the journal cannot be written: {error.strerror}"]) from error
         self.tell(CampaignStarted(self.folder.name, str(self.folder), names))
         with self._signals():
             for index, scenario in enumerate(scenarios):
@@ -171,8 +166,8 @@ class _Campaign:
                 self._keep(self._scenario(scenario))
                 self._pause(scenarios[index + 1 :])
             result = self._result(final=True)
-            save_campaign(self.folder, result)
-            self.journal.append([("campaign_ended", "", {"status": result.status})])
+            self._safely("the results", lambda: save_campaign(self.folder, result))
+            self._note("campaign_ended", "", {"status": result.status})
             counts = {s: result.count(s) for s in ("completed", "failed", "skipped", "cancelled")}
             self.tell(CampaignEnded(result.status, counts, result.seconds))
             self._report(result)
@@ -208,10 +203,7 @@ class _Campaign:
     def _keep(self, result: ScenarioResult) -> None:
         self._results.append(result)
         self.tell(ScenarioEnded(result, scenario=result.scenario))
-        try:
-            save_campaign(self.folder, self._result(final=False))
-        except OSError as error:
-            self.tell(Warned(f"results could not be kept: {error}"))
+        self._safely("the results", lambda: save_campaign(self.folder, self._result(final=False)))
 
     def _pause(self, rest: tuple[Scenario, ...]) -> None:
         wait = self.plan.config.policy.wait_between
@@ -252,7 +244,8 @@ class _Campaign:
             "scenario": scenario.name, "attempt": attempt, "folder": str(directory.relative_to(self.folder)),
             "nodes": list(scenario.node_names),
         }  # fmt: skip
-        self.journal.append([("trial", trial.id, entry)])
+        if not self._note("trial", trial.id, entry):
+            return _not_begun(trial, "the journal could not be written, so nothing was begun")
         services = tuple(s.name for s in scenario.services)
         self.tell(TrialStarted(attempt, scenario.node_names, services, trial=trial.id, scenario=scenario.name))
         nodes = self.plan.config.nodes
@@ -264,15 +257,16 @@ class _Campaign:
             nodes,
             self.request.plugins,
             log_level=self.request.log_level,
+            patience=self.request.patience,
         )
-        result = self._perform(job)
+        try:
+            result = self._perform(job)
+        except OSError as error:
+            result = _not_begun(trial, f"its process could not be run: {error}")
         if result.status == "completed" and self.plan.config.policy.isolation == "strict" and not result.clean:
             result = evolve(result, status="failed")
-        try:
-            save_trial(directory, result)
-        except OSError as error:
-            self.tell(Warned(f"the trial's result could not be kept: {error}"))
-        self.journal.append([("trial_ended", trial.id, {"status": result.status, "clean": result.clean})])
+        self._safely("the trial's result", lambda: save_trial(directory, result))
+        self._note("trial_ended", trial.id, {"status": result.status, "clean": result.clean})
         self.tell(TrialEnded(result, trial=trial.id, scenario=scenario.name))
         return result
 
@@ -284,6 +278,19 @@ class _Campaign:
             self.journal.append([(kind, job.trial.id, encode(data))])
 
         return perform(job, self.tell, record, self.cancel, hooks=self.hooks, loader=self.loader)
+
+    # -- keeping, whatever the disk says ---------------------------------------------------------------------------
+
+    def _note(self, kind: str, trial: str, data: Mapping[str, Any]) -> bool:
+        return self._safely("the journal", lambda: self.journal.append([(kind, trial, data)]))
+
+    def _safely(self, what: str, write: Callable[[], None]) -> bool:
+        try:
+            write()
+        except OSError as error:
+            self.tell(Warned(f"{what} could not be written: {error}"))
+            return False
+        return True
 
     # -- telling --------------------------------------------------------------------------------------------------
 
@@ -367,6 +374,11 @@ def _reason(trial: TrialResult) -> str:
     if failure is not None:
         return f"{failure.phase}: {failure.error}"
     return "" if trial.status == "completed" else "it was not proven that nothing is left on the nodes"
+
+
+def _not_begun(trial: Trial, why: str) -> TrialResult:
+    outcome = PhaseOutcome("discover", "failed", 0.0, now(), why, "internal", hint="is the disk full?")
+    return TrialResult(trial.id, trial.scenario.name, "failed", trial.attempt, now(), now(), phases=(outcome,))
 
 
 def _verdict(scenario: Scenario, status: Status, reason: str, trials: tuple[TrialResult, ...]) -> ScenarioResult:

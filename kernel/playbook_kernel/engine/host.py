@@ -34,13 +34,11 @@ from playbook_kernel.model.codec import decode, encode
 from playbook_kernel.scope import Cancel
 
 from . import protocol
-from .bounded import GRACE
 from .job import Job
 from .journal import Journal, applied
 from .store import now
 
 _NOT_JOURNALLED = (Output, Progress)
-_KILL_PATIENCE = 5.0
 
 
 @define(eq=False)
@@ -53,10 +51,10 @@ class TrialHost:
     cancel: Cancel
     lock: int
     effects: tuple[Effect, ...] = ()
-    silence: float = protocol.SILENCE
     _news: queue.SimpleQueue[tuple[str, Any]] = field(factory=queue.SimpleQueue)
     _outcomes: list[PhaseOutcome] = field(factory=list)
     _phase: str = ""
+    _plugin: str = ""
     _facts: dict[str, Mapping[str, Any]] = field(factory=dict)
     _result: TrialResult | None = None
 
@@ -78,23 +76,24 @@ class TrialHost:
         os.close(write_end)
         assert child.stdin is not None
         sender = protocol.Sender(child.stdin)
+        lost = ""
         try:
             readers = self._listen(child, read_end)
             with self.cancel.watching(lambda: self._news.put(("cancel", self.cancel.reason))):
                 sender.send("job", job=encode(self.job, reveal=True))
-                why = self._converse(sender, began)
+                lost = self._converse(sender, began)
         finally:
             sender.close()
-            status = _end(child)
-            os.close(read_end)
+            status = _end(child, 0.0 if lost else self.job.patience.leave)
         for reader in readers:
             reader.join(1.0)
         shutil.rmtree(temp, ignore_errors=True)
         if self._result is not None:
             return self._result
-        return self._lost(why or _how(status), started, time.monotonic() - began)
+        return self._lost(lost or _how(status), started, time.monotonic() - began)
 
     def _listen(self, child: subprocess.Popen[bytes], descriptor: int) -> list[threading.Thread]:
+        # Each thread closes what it reads: closed by another one, its number could already be another file's.
         def hear() -> None:
             try:
                 for message in protocol.messages(descriptor):
@@ -102,10 +101,13 @@ class TrialHost:
                 self._news.put(("end", ""))
             except protocol.Garbage as error:
                 self._news.put(("garbage", str(error)))
+            finally:
+                os.close(descriptor)
 
         def read(stream: Any, pipe: str) -> None:
-            for raw in iter(lambda: stream.readline(65536), b""):
-                self._news.put(("line", (pipe, raw.decode("utf-8", "replace").rstrip("\n"))))
+            with stream:
+                for raw in iter(lambda: stream.readline(65536), b""):
+                    self._news.put(("line", (pipe, raw.decode("utf-8", "replace").rstrip("\n"))))
 
         threads = [
             threading.Thread(target=hear, daemon=True, name="hear"),
@@ -118,25 +120,26 @@ class TrialHost:
 
     def _converse(self, sender: protocol.Sender, began: float) -> str:
         """Answer the child until it is over; returns why it was given up, if it was."""
-        timeouts = self.job.trial.scenario.timeouts
-        limit = sum(timeouts.of(p) + 2 * GRACE for p in PHASES) + self.silence
+        timeouts, patience = self.job.trial.scenario.timeouts, self.job.patience
+        limit = sum(timeouts.of(p) + 2 * patience.grace for p in PHASES) + patience.silence
         heard = time.monotonic()
         while True:
-            try:
-                batch = [self._news.get(timeout=min(self.silence, 1.0))]
-            except queue.Empty:
-                if time.monotonic() - heard > self.silence:
-                    return f"its process said nothing for {self.silence:.0f} s"
-                if time.monotonic() - began > limit:
-                    return "its process did not end within the deadlines of all its phases"
-                continue
+            batch: list[tuple[str, Any]] = []
             with contextlib.suppress(queue.Empty):
+                batch.append(self._news.get(timeout=min(patience.silence, 1.0)))
                 while len(batch) < 1000:
                     batch.append(self._news.get_nowait())
             messages = [data for kind, data in batch if kind == "message"]
             if messages:
                 heard = time.monotonic()
-                self._write_down(sender, messages)
+                try:
+                    self._write_down(sender, messages)
+                except (ValueError, KeyError, TypeError) as error:
+                    return f"its process broke the protocol: {type(error).__name__}: {error}"
+            elif time.monotonic() - heard > patience.silence:
+                return f"its process said nothing for {patience.silence:.0f} s"
+            if time.monotonic() - began > limit:
+                return "its process did not end within the deadlines of all its phases"
             for kind, data in batch:
                 if kind == "cancel":
                     sender.send("cancel", reason=data)
@@ -163,6 +166,8 @@ class TrialHost:
                 events.append(event)
                 if not isinstance(event, _NOT_JOURNALLED):
                     entries.append(("event", self.job.trial.id, fields["event"]))
+            elif kind == "entered":
+                self._plugin = fields["plugin"]
             elif kind == "result":
                 self._result = decode(fields["result"], TrialResult)
         try:
@@ -204,6 +209,7 @@ class TrialHost:
             now(),
             f"the trial was lost: {why}",
             "plugin",
+            self._plugin,
             hint="the log of the run may say more",
         )
         trial = self.job.trial
@@ -220,10 +226,10 @@ class TrialHost:
         )
 
 
-def _end(child: subprocess.Popen[bytes]) -> int:
+def _end(child: subprocess.Popen[bytes], patience: float) -> int:
     """See a child out; one that stays is killed with everything it started."""
     try:
-        status = child.wait(_KILL_PATIENCE)
+        status = child.wait(patience)
     except subprocess.TimeoutExpired:
         status = None
     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -241,13 +247,15 @@ def _how(status: int) -> str:
 
 def merged(result: TrialResult, cleanup: TrialResult) -> TrialResult:
     """A trial's result after another process has cleaned up after it."""
+    first = next((p for p in result.phases if p.phase == "cleanup" and p.status != "ok"), None)
+    why = f": {first.error}" + (f" (plugin {first.plugin})" if first.plugin else "") if first else ""
     phases = tuple(p for p in result.phases if p.phase != "cleanup") + cleanup.phases
     return evolve(
         result,
         phases=phases,
         residue=cleanup.residue,
         clean=cleanup.clean,
-        warnings=(*result.warnings, *cleanup.warnings, "an emergency cleanup was needed"),
+        warnings=(*result.warnings, *cleanup.warnings, f"an emergency cleanup was needed{why}"),
     )
 
 

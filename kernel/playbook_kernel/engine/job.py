@@ -34,6 +34,20 @@ class PluginSettings:
 
 
 @frozen
+class Patience:
+    """How long the kernel waits for a trial's process, in seconds.
+
+    ``grace``: for a call to come back by itself after its deadline or a cancellation, before it is left behind.
+    ``silence``: without a word, until the process counts as gone; it says that it is alive every third of that.
+    ``leave``: for the process to end by itself when all is said, before it is killed.
+    """
+
+    grace: float = 5.0
+    silence: float = 30.0
+    leave: float = 5.0
+
+
+@frozen
 class Job:
     """One trial to run, or to clean up after (``mode``); ``effects`` are those that may still be there."""
 
@@ -47,6 +61,7 @@ class Job:
     effects: tuple[Effect, ...] = ()
     facts: Mapping[str, Mapping[str, Any]] = field(factory=dict)
     log_level: str = "INFO"
+    patience: Patience = field(factory=Patience)
 
 
 def perform(
@@ -55,12 +70,18 @@ def perform(
     record: Callable[[str, Mapping[str, Any]], None],
     cancel: Cancel,
     *,
+    entered: Callable[[str], None] | None = None,
     hooks: HookManager | None = None,
     loader: Loader | None = None,
 ) -> TrialResult:
-    """Run a job in this process. ``hooks`` and ``loader`` are made from the job's settings if not given."""
+    """Run a job in this process. ``hooks`` and ``loader`` are made from the job's settings if not given.
+
+    ``entered`` is told whose hook runs.
+    """
     loader = loader or job.plugins.loader()
     hooks = hooks or load_hooks(loader)
+    if entered is not None:
+        hooks.entered = entered
     pool = SessionPool(job.nodes, job.trial.id, loader.build)
     job.directory.mkdir(parents=True, exist_ok=True)
     ctx = TrialContext(
@@ -76,7 +97,7 @@ def perform(
         facts={n: dict(f) for n, f in job.facts.items()},
         emergency=job.mode == "cleanup",
     )
-    run = TrialRun(ctx, hooks, cancel)
+    run = TrialRun(ctx, hooks, cancel, job.patience.grace)
     try:
         return run.run() if job.mode == "run" else run.clean_up_only()
     finally:
@@ -84,5 +105,5 @@ def perform(
 
 
 def configure_log(job: Job) -> None:
-    """Set up the log of a process that does nothing but this job."""
-    logs.configure(job.log_level, run_log=job.run_folder / LOG)
+    """Set up the log of a process that does nothing but this job; the parent tells its user what matters of it."""
+    logs.configure(job.log_level, run_log=job.run_folder / LOG, quiet=job.log_level != "DEBUG")

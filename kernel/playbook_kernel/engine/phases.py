@@ -16,15 +16,14 @@ from __future__ import annotations
 
 import functools
 import time
-import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field
 
 from playbook_kernel.context import TrialContext
 from playbook_kernel.errors import Cancelled, PhaseFailed, PhaseTimeout, PlaybookError, PluginError
-from playbook_kernel.loading import HookManager, origin, suspect
+from playbook_kernel.loading import HookManager, origin, signed, suspect
 from playbook_kernel.model import (
     Artifact,
     Deployment,
@@ -46,7 +45,7 @@ from playbook_kernel.model import (
 )
 from playbook_kernel.scope import Cancel, run_all, within
 
-from .bounded import GRACE, bounded
+from .bounded import bounded
 from .store import now
 
 T = TypeVar("T")
@@ -59,7 +58,7 @@ class TrialRun:
     ctx: TrialContext
     hooks: HookManager
     cancel: Cancel
-    grace: float = GRACE
+    grace: float
     _outcomes: list[PhaseOutcome] = field(factory=list)
     _deployment: Deployment | None = None
     _health: list[Health] = field(factory=list)
@@ -94,7 +93,7 @@ class TrialRun:
         self._phase("collect", self._collect, Cancel())
         clean = self._phase("cleanup", self._cleanup, Cancel())
         cancelled = any(o.status == "cancelled" for o in self._outcomes)
-        status: Status = "cancelled" if cancelled else "completed" if good and clean else "failed"
+        status: Status = "cancelled" if cancelled else "completed" if good else "failed"
         return self._result(status, started, began, clean=clean)
 
     def clean_up_only(self) -> TrialResult:
@@ -128,13 +127,12 @@ class TrialRun:
         self.ctx.emit(make(*args, trial=self.ctx.trial.id, scenario=self.ctx.trial.scenario.name))
 
     def _phase(self, phase: Phase, step: Callable[[], None], cancel: Cancel) -> bool:
-        if cancel.requested:
-            return False
         self._tell(PhaseStarted, phase)
         started, began = now(), time.monotonic()
         outcome = PhaseOutcome(phase, "ok", 0.0, started)
         try:
             with within(self.ctx.trial.scenario.timeouts.of(phase), cancel):
+                cancel.check()
                 step()
         except Exception as error:  # noqa: BLE001 - whatever a plugin raises is this phase's outcome
             outcome = self._failed(outcome, error)
@@ -151,7 +149,7 @@ class TrialRun:
             status = "timeout"
         known = isinstance(error, PlaybookError)
         if not known:
-            self.ctx.log.error("a plugin raised", phase=outcome.phase, traceback=traceback.format_exception(error))
+            self.ctx.log.error("a plugin raised", phase=outcome.phase, exc_info=error)
         return evolve(
             outcome,
             status=status,
@@ -169,7 +167,7 @@ class TrialRun:
         except (PhaseTimeout, Cancelled) as error:
             if not origin(error) and (plugin := suspect()):
                 error.args = (f"{error} (plugin {plugin})",)
-                error._playbook_origin = plugin  # type: ignore[union-attr]  # noqa: SLF001 - signed as the manager does
+                signed(error, plugin)
             raise
 
     # -- the phases -----------------------------------------------------------------------------------------------
@@ -194,9 +192,12 @@ class TrialRun:
         for plugin, call in calls:
             for key, value in (self._call(call) or {}).items():
                 if key in facts and facts[key] != value:
-                    raise PluginError(
-                        f"{name}: plugins {said[key]} and {plugin} contradict one another: "
-                        f"{key} is {facts[key]!r} or {value!r}"
+                    raise signed(
+                        PluginError(
+                            f"{name}: plugins {said[key]} and {plugin} contradict one another: "
+                            f"{key} is {facts[key]!r} or {value!r}"
+                        ),
+                        plugin,
                     )
                 facts[key], said[key] = value, plugin
         self._tell(FactsFound, name, dict(facts))
@@ -209,7 +210,7 @@ class TrialRun:
     def _healthcheck(self) -> None:
         deployment = self._deployment
         said = self._call(lambda: self.hooks.hook.playbook_healthcheck(ctx=self.ctx, deployment=deployment))
-        for verdict in _flat(said, Health, "playbook_healthcheck"):
+        for verdict in (h for verdicts in said for h in verdicts or ()):
             self._health.append(verdict)
             self._tell(HealthChecked, verdict)
         if self.ctx.trial.scenario.services and not self._health:
@@ -230,8 +231,7 @@ class TrialRun:
     def _collect(self) -> None:
         for plugin, call in self.hooks.calls("playbook_collect", ctx=self.ctx, deployment=self._deployment):
             try:
-                said = self._call(functools.partial(_listed, call))
-                self._artifacts += _flat([said], Artifact, "playbook_collect")
+                self._artifacts += self._call(call) or ()
             except Exception as error:  # noqa: BLE001 - isolated: the others still collect
                 self.ctx.warn(f"{plugin} could not collect: {_words(error)}")
 
@@ -239,8 +239,7 @@ class TrialRun:
         failures: list[Exception] = []
         for _, call in self.hooks.calls("playbook_cleanup", ctx=self.ctx, deployment=self._deployment):
             try:
-                said = self._call(functools.partial(_listed, call))
-                self._residue += _flat([said], Residue, "playbook_cleanup")
+                self._residue += self._call(call) or ()
             except Exception as error:  # noqa: BLE001 - isolated: the others still clean up
                 failures.append(error)
         for residue in self._residue:
@@ -260,31 +259,12 @@ def _words(error: Exception) -> str:
     return str(error) if isinstance(error, PlaybookError) else f"{type(error).__name__}: {error}"
 
 
-def _listed(call: Callable[[], Any]) -> Any:
-    """Make the call, and use up what it yields while still within its bounds."""
-    said = call()
-    return None if said is None else [said] if isinstance(said, (Artifact, Residue)) else list(said)
-
-
 def _expect(value: object, kind: type[T], hook: str) -> T:
     if value is None:
         raise PhaseFailed(f"no plugin took {hook} on")
     if not isinstance(value, kind):
         raise PluginError(f"{hook} gave {type(value).__name__}, not {kind.__name__}")
     return value
-
-
-def _flat(said: Iterable[Any], kind: type[T], hook: str) -> list[T]:
-    found: list[T] = []
-    for answer in said:
-        items = [answer] if isinstance(answer, kind) else [] if answer is None else answer
-        if not isinstance(items, Iterable) or isinstance(items, (str, bytes)):
-            raise PluginError(f"{hook} gave {type(answer).__name__}, not {kind.__name__}")
-        for item in items:
-            if not isinstance(item, kind):
-                raise PluginError(f"{hook} gave a {type(item).__name__} among its answers, not {kind.__name__}")
-            found.append(item)
-    return found
 
 
 def _unhealthy(bad: Sequence[Health]) -> PhaseFailed:

@@ -12,6 +12,7 @@ child      ``alive``                  nothing happened for a while, and the chil
 child      ``intent`` {effect}        about to be done: write it to disk, then ``ack``
 child      ``done``, ``undone``       an effect was done, or undone and verified
 child      ``event`` {event}          something to tell: to the journal and to the hooks
+child      ``entered`` {plugin}       this plugin's hook runs now (empty: none): who is at fault if the child dies of it
 child      ``result`` {result}        the last line: the trial is over
 child      end of the pipe            with a result: over; without: the child died, and an emergency cleanup follows
 =========  =========================  ============================================================================
@@ -34,11 +35,10 @@ from typing import IO, Any
 
 from attrs import define, field
 
+from playbook_kernel.errors import PluginError
+
 LIMIT = 16 * 1024 * 1024
 """The longest line that is taken; a longer one is garbage."""
-
-SILENCE = 30.0
-"""Seconds without a word after which the parent believes that the child is gone; it says ``alive`` every third of that."""
 
 
 class Garbage(Exception):
@@ -54,8 +54,10 @@ class Sender:
     _lock: threading.Lock = field(factory=threading.Lock)
 
     def send(self, kind: str, /, **data: Any) -> None:
-        """Write one message and flush it."""
-        line = json.dumps({"type": kind, **data}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        """Write one message and flush it. Raises PluginError if it is longer than the other side takes."""
+        line = json.dumps({"type": kind, **data}, allow_nan=False, separators=(",", ":"))
+        if len(line) >= LIMIT:
+            raise PluginError(f"a message ({kind}) of {len(line)} bytes is more than can be told")
         with self._lock:
             if self.gone:
                 return
@@ -85,7 +87,7 @@ def messages(descriptor: int) -> Iterator[Mapping[str, Any]]:
                 return  # torn by the death of the other side
             try:
                 message = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise Garbage(f"a message is not JSON: {error}") from error
             if not isinstance(message, dict) or not isinstance(message.get("type"), str):
                 raise Garbage("a message is not an object with a type")

@@ -63,7 +63,8 @@ def write_json(path: Path, obj: object) -> None:
     text = json.dumps(redacted(encode(obj)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     beside = path.with_name(f".{path.name}.part")
     try:
-        with beside.open("w", encoding="utf-8") as file:
+        # half of a surrogate pair (a file name that is not UTF-8) becomes its JSON escape
+        with beside.open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

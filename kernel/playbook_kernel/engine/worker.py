@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import define, field
 
-from playbook_kernel.errors import Cancelled, PlaybookError
+from playbook_kernel.errors import Cancelled, PlaybookError, PluginError
 from playbook_kernel.model import Event
 from playbook_kernel.model.codec import decode, encode
 from playbook_kernel.scope import Cancel
@@ -49,7 +49,15 @@ class _Line:
                 raise PlaybookError(f"the journal could not be written: {problem}", hint="is the disk full?")
 
     def emit(self, event: Event) -> None:
-        self.sender.send("event", event=encode(event))
+        data = encode(event)
+        try:
+            decode(data, Event)
+        except ValueError as error:
+            raise PluginError(f"an event that cannot be told: {error}") from error
+        self.sender.send("event", event=data)
+
+    def entered(self, plugin: str) -> None:
+        self.sender.send("entered", plugin=plugin)
 
     def listen(self, first_job: list[Job], ready: threading.Event) -> None:
         """Take what the parent says, until it is gone."""
@@ -71,10 +79,10 @@ class _Line:
             self._answers.update(answers)
             self._answered.notify_all()
 
-    def stay_alive(self) -> None:
+    def stay_alive(self, every: float) -> None:
         """Say so, as long as this process lives."""
         pause = threading.Event()
-        while not pause.wait(protocol.SILENCE / 3):
+        while not pause.wait(every):
             self.sender.send("alive")
 
 
@@ -87,9 +95,9 @@ def main(descriptor: int) -> None:
     threading.Thread(target=line.listen, args=(jobs, ready), daemon=True, name="listen").start()
     ready.wait()
     [job] = jobs
-    threading.Thread(target=line.stay_alive, daemon=True, name="alive").start()
+    threading.Thread(target=line.stay_alive, args=(job.patience.silence / 3,), daemon=True, name="alive").start()
     configure_log(job)
-    result = perform(job, line.emit, line.record, line.cancel)
+    result = perform(job, line.emit, line.record, line.cancel, entered=line.entered)
     line.sender.send("result", result=encode(result))
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,7 +1,7 @@
 """Find, load and call plugins: stevedore loads by name, pluggy calls, and every error knows its plugin."""
 
 from .loader import BUILT_INS_ONLY, Loader, load_file
-from .manager import HookManager, load_hooks, origin, suspect
+from .manager import HookManager, load_hooks, origin, signed, suspect
 from .offers import DISTRIBUTION, GROUP, Offer, Quarantined
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "load_file",
     "load_hooks",
     "origin",
+    "signed",
     "suspect",
 ]

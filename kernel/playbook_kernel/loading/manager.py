@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pluggy
 
@@ -14,9 +14,11 @@ from playbook_kernel import hookspecs
 from playbook_kernel.errors import PluginError
 from playbook_kernel.hookspecs import ISOLATED, PROJECT
 
+from .answers import answer
 from .loader import Loader, drivers_of
 from .offers import Quarantined
 
+E = TypeVar("E", bound=BaseException)
 _ORIGIN = "_playbook_origin"
 _running: list[str] = []  # plugins whose hooks run right now, the innermost last: suspects when a call does not return
 
@@ -25,6 +27,13 @@ def origin(error: BaseException) -> str:
     """Which plugin an error came from; empty if from none."""
     name: str = getattr(error, _ORIGIN, "")
     return name
+
+
+def signed(error: E, plugin: str) -> E:
+    """Note which plugin an error came from, unless that is known, and give it back."""
+    if not origin(error):
+        setattr(error, _ORIGIN, plugin)
+    return error
 
 
 def suspect() -> str:
@@ -43,21 +52,21 @@ def blame(plugin: str, hook: str) -> Iterator[None]:
         yield
     except (SystemExit, KeyboardInterrupt) as error:
         raised = PluginError(f"plugin {plugin!r} raised {type(error).__name__} in {hook}")
-        setattr(raised, _ORIGIN, plugin)
-        raise raised from error
+        raise signed(raised, plugin) from error
     except GeneratorExit:
         raise
     except BaseException as error:
         if not origin(error):
-            setattr(error, _ORIGIN, plugin)
-            error.add_note(f"raised by plugin {plugin!r} in {hook}")
+            signed(error, plugin).add_note(f"raised by plugin {plugin!r} in {hook}")
         raise
     finally:
         _running.remove(plugin)
 
 
-def _signed(function: Callable[..., Any], plugin: str, hook: str) -> Callable[..., Any]:
-    if inspect.isgeneratorfunction(function):
+def _signed(
+    function: Callable[..., Any], plugin: str, hook: str, *, wraps: bool, enter: Callable[[str], None]
+) -> Callable[..., Any]:
+    if wraps and inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -68,18 +77,23 @@ def _signed(function: Callable[..., Any], plugin: str, hook: str) -> Callable[..
 
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with blame(plugin, hook):
-                return function(*args, **kwargs)
+            try:
+                with blame(plugin, hook):
+                    enter(plugin)
+                    return answer(hook, function(*args, **kwargs))
+            finally:
+                enter(suspect())
 
     return wrapper
 
 
 class HookManager(pluggy.PluginManager):
-    """Registers hook plugins and calls them."""
+    """Registers hook plugins and calls them. ``entered`` is told whose hook runs now; empty: nobody's."""
 
     def __init__(self) -> None:
         super().__init__(PROJECT)
         self.add_hookspecs(hookspecs)
+        self.entered: Callable[[str], None] = lambda _plugin: None
 
     def register(self, plugin: object, name: str | None = None) -> str | None:
         """Register, then sign every implementation so that errors name their plugin."""
@@ -95,12 +109,15 @@ class HookManager(pluggy.PluginManager):
             for impl in caller.get_hookimpls():
                 if impl.plugin is not plugin:
                     continue
-                if caller.name in ISOLATED and (impl.wrapper or impl.hookwrapper):
+                wraps = impl.wrapper or impl.hookwrapper
+                if caller.name in ISOLATED and wraps:
                     self.unregister(plugin)
                     raise pluggy.PluginValidationError(
                         plugin, f"{caller.name} cannot be wrapped: its calls are isolated"
                     )
-                impl.function = _signed(impl.function, impl.plugin_name, caller.name)  # type: ignore[misc]
+                impl.function = _signed(  # type: ignore[misc]
+                    impl.function, impl.plugin_name, caller.name, wraps=wraps, enter=lambda name: self.entered(name)
+                )
         return registered
 
     def call_isolated(self, hook: str, **kwargs: object) -> tuple[list[Any], list[Exception]]:

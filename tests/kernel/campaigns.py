@@ -1,0 +1,166 @@
+"""Campaigns with plugins written on the spot: real parents, real children, real effects (files), no network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from playbook_kernel.engine.campaign import Outcome, RunRequest, run
+from playbook_kernel.engine.job import Patience, PluginSettings
+from playbook_kernel.engine.plan import Plan
+from playbook_kernel.loading import load_hooks
+from playbook_kernel.model import Configuration, DriverRef, Node, Policy, Scenario, Service, Timeouts
+
+QUICK = Patience(grace=0.2, silence=30.0, leave=5.0)
+
+BASE = '''
+"""A complete lifecycle: one file per node is made outside, and removed again."""
+import os
+from pathlib import Path
+from playbook_kernel.api import *
+from playbook_kernel.api import Session, Transport
+
+Line = type("Line", (Session,), {n: (lambda self, *a, **k: None) for n in Session.__abstractmethods__})
+
+class Nowhere(Transport):
+    name = "nowhere"
+    def connect(self, node, *, owner=""):
+        return Line()
+
+def outside(ctx):
+    return next(p / "outside" for p in ctx.directory.parents if (p / "outside").is_dir())
+
+def make(ctx, node, name):
+    path = outside(ctx) / f"{ctx.trial.id}-{name}"
+    effect = ctx.effects.intend("base", node, path=str(path))
+    path.write_text("made")
+    ctx.effects.done(effect, size=4)
+
+@hookimpl(tryfirst=True)
+def playbook_discover(ctx, node, session):
+    with (ctx.directory / "pids").open("a") as file:
+        file.write(f"{os.getpid()}\\n")
+    return {"cpus": 4}
+
+@hookimpl(trylast=True)
+def playbook_deploy(ctx, scenario):
+    if scenario.name == "deploy-nobody":
+        return None
+    for node in ctx.nodes:
+        make(ctx, node, node)
+    return Deployment(tuple(Instance("engine", node, "ready") for node in ctx.nodes))
+
+@hookimpl
+def playbook_healthcheck(ctx, deployment):
+    if ctx.trial.scenario.name == "healthcheck-nobody":
+        return
+    for instance in deployment.instances:
+        yield Health(True, "fine", instance.service, instance.node)
+
+@hookimpl(trylast=True)
+def playbook_benchmark(ctx, deployment, load):
+    if ctx.trial.scenario.name == "benchmark-nobody":
+        return None
+    return Measurement({"speed": Metric(1.5, "1", 1)}, method="base")
+
+@hookimpl
+def playbook_collect(ctx, deployment):
+    (ctx.directory / "kept.txt").write_text("kept")
+    yield Artifact("log", "kept.txt")
+
+@hookimpl
+def playbook_cleanup(ctx, deployment):
+    with (ctx.directory / "cleanups").open("a") as file:
+        file.write(f"{os.getpid()} {ctx.emergency}\\n")
+    for effect in ctx.effects.open("base"):
+        Path(effect.data["path"]).unlink(missing_ok=True)
+        ctx.effects.undone(effect)
+'''
+
+
+def write_plugin(folder: Path, name: str, source: str) -> str:
+    """A single-file plugin; ``api`` names need no import."""
+    path = folder / f"{name}.py"
+    path.write_text(
+        f"from playbook_kernel.api import *\nfrom pathlib import Path\nimport os, signal, sys, time\n{source}"
+    )
+    return str(path)
+
+
+def settings(folder: Path, *sources: str) -> PluginSettings:
+    """The base plugin, and then more; nothing of what is installed takes part."""
+    (folder / "outside").mkdir(exist_ok=True)
+    base = folder / "base.py"
+    base.write_text(BASE)
+    files = [str(base), *(write_plugin(folder, f"extra{n}", source) for n, source in enumerate(sources))]
+    return PluginSettings(blocked=("playbook-kernel",), files=tuple(files))
+
+
+def nodes(count: int = 1) -> dict[str, Node]:
+    return {f"n{i}": Node(f"n{i}", DriverRef("nowhere")) for i in range(1, count + 1)}
+
+
+def scenario(name: str, folder: Path, *, on: Sequence[str] = ("n1",), timeouts: Timeouts | None = None) -> Scenario:
+    service = Service("engine", tuple(on), folder / "compose.yml")
+    return Scenario(name, folder, DriverRef("unused"), (service,), timeouts=timeouts or Timeouts())
+
+
+def campaign(
+    folder: Path,
+    scenarios: Iterable[str | Scenario],
+    *sources: str,
+    policy: Policy | None = None,
+    patience: Patience = QUICK,
+    in_process: bool = False,
+    node_count: int = 1,
+) -> Outcome:
+    """Run scenarios with the base plugin and with ``sources``; results go to ``folder/results``."""
+    plugins = settings(folder, *sources)
+    known = nodes(node_count)
+    made = tuple(s if isinstance(s, Scenario) else scenario(s, folder, on=tuple(known)) for s in scenarios)
+    policy = policy or Policy(wait_between=0.0, continue_on_failure=True, retries=0)
+    plan = Plan(Configuration(known, made, policy), made)
+    loader = plugins.loader()
+    hooks = load_hooks(loader)
+    request = RunRequest(folder / "results", "run", in_process, plugins, patience=patience)
+    return run(plan, request, hooks, loader)
+
+
+def outside(folder: Path) -> list[str]:
+    """What the trials made outside, and what is still there."""
+    return sorted(p.name for p in (folder / "outside").iterdir())
+
+
+def group_alive(leader: int) -> list[str]:
+    """Commands of living processes of a group."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            text = (entry / "stat").read_text()
+            state, _, group = text.rpartition(")")[2].split()[:3]
+            if int(group) == leader and state != "Z":
+                found.append((entry / "cmdline").read_bytes().decode())
+        except OSError:
+            continue
+    return found
+
+
+def pids_of(trial: Path) -> list[int]:
+    """The processes that ran a trial."""
+    return [int(line) for line in (trial / "pids").read_text().split()]
+
+
+def cleanups_of(trial: Path) -> list[tuple[int, bool]]:
+    """Process, and whether it was an emergency, of every cleanup of a trial."""
+    rows = [line.split() for line in (trial / "cleanups").read_text().splitlines()]
+    return [(int(pid), emergency == "True") for pid, emergency in rows]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
