@@ -100,8 +100,8 @@ class ScriptBenchmark(Benchmark[Options]):
         scenario = ctx.trial.scenario
         base = PurePosixPath((ctx.nodes[node].work_dir if node else "") or str(folder))
         paths = [str(base / p) for p in self.options.result_paths]
-        for path in paths:
-            session.run(["mkdir", "-p", "--", path if path.endswith("/") else str(PurePosixPath(path).parent)])
+        for path, given in zip(paths, self.options.result_paths, strict=True):
+            session.run(["mkdir", "-p", "--", path if given.endswith("/") else str(PurePosixPath(path).parent)])
         endpoint = next(iter(deployment.endpoints.values()), None)
         env = {
             **self.options.env,
