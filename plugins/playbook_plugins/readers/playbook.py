@@ -27,7 +27,7 @@ from .scenario import Layers, read_scenario
 from .vocabulary import NO_EFFECT, DefaultsFile, ScenariosFile
 
 T = TypeVar("T")
-REPORTERS = ("json", "csv", "markdown")
+REPORTERS = ("json", "csv", "markdown", "html")
 _SUFFIXES = (".yaml", ".yml", ".toml")
 
 

@@ -11,7 +11,7 @@ from playbook_kernel.api import Metric
 
 Direction = Literal["lower", "higher", "neither"]
 
-_WORDS = re.compile(r"[A-Za-z]+\d*(?:\.\d+)?|\d+(?:\.\d+)?")
+_WORDS = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:\.\d+)?|\d+(?:\.\d+)?")
 _LATENCIES = {"ttft", "tpot", "itl", "e2el", "ntpt", "latency", "queue"}
 _STATISTICS = {
     "mean": "mean", "avg": "mean", "average": "mean", "median": "p50", "min": "min", "max": "max", "std": "std",

@@ -1,0 +1,146 @@
+"use strict";
+(() => {
+  const root = document.documentElement;
+  const said = document.getElementById("said");
+  const say = (text) => { said.textContent = ""; setTimeout(() => { said.textContent = text; }, 30); };
+  const button = (text, run) => {
+    const made = document.createElement("button");
+    made.type = "button";
+    made.textContent = text;
+    made.addEventListener("click", run);
+    return made;
+  };
+
+  // Light or dark: the system's choice, until somebody presses the button.
+  const stored = () => { try { return localStorage.getItem("playbook-theme"); } catch { return null; } };
+  const dark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  if (["light", "dark"].includes(stored())) root.dataset.theme = stored();
+  const theme = button("", () => {
+    root.dataset.theme = dark() ? "light" : "dark";
+    try { localStorage.setItem("playbook-theme", root.dataset.theme); } catch { /* it holds for this page then */ }
+    label();
+  });
+  const label = () => { theme.textContent = dark() ? "Light colours" : "Dark colours"; };
+  theme.className = "tool";
+  theme.id = "theme";
+  label();
+  document.querySelector(".bar1").append(theme);
+
+  // Tables: a button in each column head sorts, one below copies.
+  const keyOf = (row, column) => {
+    const cell = row.cells[column];
+    const text = cell.dataset.v ?? cell.textContent.trim();
+    const number = text === "" ? NaN : Number(text.replaceAll(",", ""));
+    return Number.isNaN(number) ? text.toLowerCase() : number;
+  };
+  const compare = (a, b) => {
+    if (a === b) return 0;
+    if (a === "") return 1;
+    if (b === "") return -1;
+    if (typeof a === typeof b && typeof a === "number") return a - b;
+    return String(a).localeCompare(String(b), undefined, { numeric: true });
+  };
+  const sort = (table, column) => {
+    const heads = [...table.tHead.rows[0].cells];
+    const down = heads[column].getAttribute("aria-sort") === "ascending";
+    heads.forEach((head) => head.removeAttribute("aria-sort"));
+    heads[column].setAttribute("aria-sort", down ? "descending" : "ascending");
+    const body = table.tBodies[0];
+    const rows = [...body.rows].map((row) => [keyOf(row, column), row]);
+    rows.sort(([a], [b]) => (a === "" || b === "" ? compare(a, b) : (down ? -1 : 1) * compare(a, b)));
+    body.append(...rows.map(([, row]) => row));
+    say(`sorted by ${heads[column].textContent.trim()}, ${down ? "descending" : "ascending"}`);
+  };
+  // A spreadsheet must not take a copied text for a formula; a negative number is none.
+  const harmless = (text) => (/^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text);
+  const copy = async (table) => {
+    const rows = [...table.rows].map((row) => [...row.cells].map((c) => harmless(c.textContent.trim().replace(/\s+/g, " "))).join("\t"));
+    const text = rows.join("\n");
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const area = document.createElement("textarea");
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    say(`${rows.length - 1} rows copied`);
+  };
+  for (const table of document.querySelectorAll("table.data")) {
+    if (table.tBodies[0].rows.length > 1) {
+      [...table.tHead.rows[0].cells].forEach((head, column) => {
+        const text = head.textContent;
+        head.textContent = "";
+        head.append(button(text, () => sort(table, column)));
+      });
+    }
+    const copier = button("Copy table", async () => {
+      await copy(table);
+      copier.textContent = "Copied";
+      setTimeout(() => { copier.textContent = "Copy table"; }, 1500);
+    });
+    copier.className = "tool";
+    table.parentElement.append(copier);
+  }
+
+  // The values under the pointer, read back from the drawing itself.
+  const scale = (text) => {
+    const [start, end, low, high, log] = text.split(" ").map(Number);
+    const f = log ? Math.log10 : (v) => v;
+    return (at) => { const v = f(low) + ((at - start) / (end - start)) * (f(high) - f(low)); return log ? 10 ** v : v; };
+  };
+  const short = (v) => (Math.abs(v) >= 1000 ? Math.round(v).toLocaleString("en") : String(Number(v.toPrecision(3))));
+  const pointsOf = (path) => {
+    const found = [];
+    let x = 0, y = 0;
+    for (const [, kind, a, b] of path.getAttribute("d").matchAll(/([MLHV])([-\d.]+)(?:,([-\d.]+))?/g)) {
+      if (kind === "V") y = Number(a); else { x = Number(a); if (b !== undefined) y = Number(b); }
+      if (kind !== "H") found.push([x, y]);
+    }
+    return found;
+  };
+  for (const plot of document.querySelectorAll("svg.plot")) {
+    const lines = [...plot.querySelectorAll("path[data-name]")].map((p) => [p.dataset.name, pointsOf(p)]);
+    if (!lines.length) continue;
+    const toX = scale(plot.dataset.x), toY = scale(plot.dataset.y);
+    const figure = plot.closest("figure");
+    const tip = document.createElement("div");
+    tip.className = "tip";
+    tip.setAttribute("aria-hidden", "true");
+    tip.hidden = true;
+    const cross = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    cross.setAttribute("class", "cross");
+    plot.append(cross);
+    figure.append(tip);
+    const hide = () => { tip.hidden = true; cross.setAttribute("d", ""); };
+    plot.addEventListener("pointerleave", hide);
+    plot.addEventListener("pointermove", (event) => {
+      const box = plot.getBoundingClientRect(), view = plot.viewBox.baseVal;
+      const [start, end] = plot.dataset.x.split(" ").map(Number);
+      const at = ((event.clientX - box.left) / box.width) * view.width;
+      if (at < start || at > end) { hide(); return; }
+      const rows = lines.map(([name, points]) => {
+        const near = points.reduce((best, p) => (Math.abs(p[0] - at) < Math.abs(best[0] - at) ? p : best), points[0]);
+        return `${name}: ${short(toY(near[1]))} at ${short(toX(near[0]))}`;
+      });
+      const [bottom, top] = plot.dataset.y.split(" ").map(Number);
+      cross.setAttribute("d", `M${at.toFixed(1)},${bottom}V${top}`);
+      tip.textContent = rows.join("\n");
+      tip.hidden = false;
+      const outer = figure.getBoundingClientRect();
+      const left = event.clientX - outer.left + 14;
+      tip.style.left = `${left + tip.offsetWidth > outer.width ? left - tip.offsetWidth - 28 : left}px`;
+      tip.style.top = `${event.clientY - outer.top + 14}px`;
+    });
+  }
+
+  // What is folded away must not be missing on paper; and a link into a fold opens it.
+  let closed = [];
+  addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("details:not([open])")];
+    closed.forEach((d) => { d.open = true; });
+  });
+  addEventListener("afterprint", () => closed.forEach((d) => { d.open = false; }));
+})();

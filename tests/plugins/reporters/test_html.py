@@ -1,0 +1,153 @@
+"""The page as text: escaped, closed to the world, small, and each chart with its numbers."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+from attrs import evolve
+from playbook_kernel.api import Artifact, CampaignResult, ScenarioResult, Secret
+from playbook_plugins.reporters.html_ import HtmlReporter
+from playbook_plugins.reporters.html_.reporter import Options
+
+from tests.plugins.reporters.conftest import write_requests
+from tests.plugins.reporters.samples import HOSTILE, campaign, good, hostile, trial
+
+
+def page(result: CampaignResult, into: Path) -> str:
+    [path] = HtmlReporter(Options()).write(result, into)
+    return path.read_text(encoding="utf-8")
+
+
+class Elements(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def test_text_from_outside_stays_text(tmp_path: Path):
+    found = Elements(page(hostile(), tmp_path))
+    assert len(found.all("script")) == 1
+    assert {t for t, _ in found.tags} <= {
+        "html", "head", "meta", "title", "style", "body", "a", "header", "div", "h1", "h2", "h3", "p", "span", "strong",
+        "main", "section", "table", "caption", "thead", "tbody", "tr", "th", "td", "figure", "figcaption", "svg", "path",
+        "text", "rect", "circle", "g", "ul", "li", "b", "small", "details", "summary", "code", "footer", "script",
+    }  # fmt: skip
+    assert not [a for _, attrs in found.tags for a in attrs if a.startswith("on") or a == "style"]
+    links = [str(a["href"]) for a in found.all("a")]
+    assert not [link for link in links if ":" in link or link.startswith("/")]
+    assert HOSTILE in found.words
+
+
+def test_the_policy_allows_its_own_style_and_script_and_nothing_else(tmp_path: Path):
+    text = page(good(), tmp_path)
+    [policy] = [a["content"] for a in Elements(text).all("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+    rules = dict(rule.strip().split(" ", 1) for rule in str(policy).split(";"))
+    for tag, rule in (("style", "style-src"), ("script", "script-src")):
+        [content] = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert rules[rule] == f"'sha256-{digest}'"
+    assert (rules["default-src"], rules["base-uri"], rules["form-action"]) == ("'none'",) * 3
+    assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?:https?:)?//""", text)
+
+
+def test_every_drawing_has_a_title_and_a_table(run: tuple[CampaignResult, Path]):
+    text = page(*run)
+    figures = re.findall(r"<figure>(.*?)</figure>", text, re.DOTALL)
+    assert len(figures) == 5  # timeline, trade-off, distribution, load over time, telemetry
+    for figure in figures:
+        assert "<figcaption>" in figure
+        assert figure.count("<table") == 1
+        assert not re.findall(r"<svg(?![^>]*(?:role=\"img\" aria-label=|aria-hidden))", figure)
+
+
+def test_it_says_what_failed_and_why(tmp_path: Path):
+    result = good()
+    words = " ".join(Elements(page(result, tmp_path)).words)
+    assert "2 of 4 scenarios completed" in words
+    assert "benchmark failed: it broke" in " ".join(words.split())
+    assert "Attempt 1: failed" in words
+    assert "Scenario is disabled" in words
+
+
+def test_distribution_and_errors_come_from_the_records(run: tuple[CampaignResult, Path]):
+    result, folder = run
+    text = page(result, folder)
+    rows = [json.loads(line) for line in (folder / "001_pd/artifacts/results/requests.jsonl").read_text().splitlines()]
+    good_ones = sorted(r["ttft"] * 1000 for r in rows if "error" not in r)
+    [row] = re.findall(r"<tr><th scope=row>TTFT<td>(.*?)<tr>", text)
+    cells = re.findall(r'data-v="([\d.]+)"', row)
+    assert row.startswith(f"{len(good_ones)}<td")
+    assert abs(float(cells[4]) / good_ones[len(good_ones) // 2] - 1) < 0.01
+    failed = sum(r.get("error") == "HTTP 503" for r in rows)
+    assert f"<tr><th scope=row>HTTP 503<td>{failed}<td" in text
+    assert "&lt;b&gt;timeout&lt;/b&gt;" in text
+
+
+def test_a_gap_in_telemetry_is_a_gap_in_the_curve(run: tuple[CampaignResult, Path]):
+    text = page(*run)
+    assert re.search(r"gpu-1/gpu0<td>Accelerator utilisation<td>%<td[^>]*>90<td[^>]*>92<td[^>]*>94<td>55<td>1", text)
+    curves = re.findall(r'd="([^"]*)" class="line [^"]*" data-name="gpu-1/gpu0"', text)
+    assert [c.count("M") for c in curves] == [2, 2]
+
+
+def test_records_that_lead_out_of_the_run_are_not_read(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    write_requests(tmp_path / "requests.jsonl", 50)
+    one = evolve(trial("a"), artifacts=(Artifact("artifact", "../../requests.jsonl"),))
+    text = page(campaign(ScenarioResult("a", "completed", trials=(one,))), tmp_path / "run")
+    assert "Distribution of latency" not in text
+
+
+def test_broken_records_are_counted_not_shown(tmp_path: Path):
+    path = tmp_path / "a" / "requests.jsonl"
+    write_requests(path, 50)
+    path.write_bytes(path.read_bytes() + b'{"torn": \n[1]\n{"neither": "sent nor latency"}\n\xff\xfe\n')
+    one = evolve(trial("a"), artifacts=(Artifact("artifact", "requests.jsonl"),))
+    text = page(campaign(ScenarioResult("a", "completed", trials=(one,))), tmp_path)
+    assert "4 records could not be read" in text
+
+
+def test_a_report_elsewhere_links_into_the_run(run: tuple[CampaignResult, Path], tmp_path_factory):
+    result, folder = run
+    into = tmp_path_factory.mktemp("elsewhere")
+    [path] = HtmlReporter(Options(str(folder))).write(result, into)
+    links = [str(a["href"]) for a in Elements(path.read_text()).all("a") if "requests.jsonl" in str(a["href"])]
+    assert [(into / link).resolve() for link in links] == [folder / "001_pd/artifacts/results/requests.jsonl"]
+
+
+def test_fifty_scenarios_fit_into_a_mebibyte(tmp_path: Path):
+    scenarios = []
+    write_requests(tmp_path / "requests.jsonl", 3000, failing=0.01)
+    for n in range(50):
+        name = f"{n:03d}_a_scenario_with_a_name"
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "requests.jsonl").hardlink_to(tmp_path / "requests.jsonl")
+        one = trial(name)
+        files = (*one.artifacts * 8, Artifact("artifact", "requests.jsonl"))
+        scenarios.append(ScenarioResult(name, "completed", trials=(evolve(one, trial=f"pk-1-{n}", artifacts=files),)))
+    text = page(campaign(*scenarios), tmp_path)
+    assert text.count("Distribution of latency") >= 50
+    assert len(text.encode()) <= 1024 * 1024
+
+
+def test_secrets_are_taken_out(tmp_path: Path):
+    secret = Secret("hunter2-in-html")
+    result = good()
+    broken = evolve(result.scenarios[3], reason=f"no {secret.reveal()}")
+    assert "hunter2" not in page(evolve(result, scenarios=(broken,)), tmp_path)
