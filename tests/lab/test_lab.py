@@ -40,10 +40,7 @@ def test_nodes_are_apart_and_their_power_comes_and_goes(own: Lab) -> None:
     own.up(["v2", "bare"])
     assert traces(own)
     own.run("n1", ["touch", "/tmp/here", "/opt/here"])
-    assert (
-        own.run("n2", ["ls", "/tmp", "/opt"]).stdout.split() == ["/opt:", "/tmp:"]
-        or "here" not in own.run("n2", ["ls", "/tmp", "/opt"]).stdout
-    )
+    assert "here" not in own.run("n2", ["ls", "/tmp", "/opt"]).stdout
     assert own.run("n1", ["cat", "/proc/1/comm"]).stdout.strip() == "tini"
     assert own.run("n2", ["docker", "version"], check=False).returncode != 0, "a bare node has no Docker"
     assert "busybox" in own.run("n1", ["docker", "images"]).stdout
