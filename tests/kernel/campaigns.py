@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import resource
+import signal
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from playbook_kernel.engine.campaign import Outcome, RunRequest, run
 from playbook_kernel.engine.job import Patience, PluginSettings
+from playbook_kernel.engine.journal import Journal
 from playbook_kernel.engine.plan import Plan
 from playbook_kernel.loading import load_hooks
 from playbook_kernel.model import Configuration, DriverRef, Node, Policy, Scenario, Service, Timeouts
@@ -164,3 +171,60 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def start(folder: Path, scenarios: Sequence[str], *sources: str, **options: object) -> subprocess.Popen[str]:
+    """Begin a campaign in a process of its own; ``options`` are those of :func:`main`."""
+    words = {"folder": str(folder), "scenarios": list(scenarios), "sources": sources, **options}
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.kernel.campaigns", json.dumps(words)],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """How a process ended, and what it said on stderr."""
+    _, errors = process.communicate()
+    return process.returncode, errors
+
+
+def run_of(folder: Path) -> Path:
+    """The only run of a folder."""
+    [run] = (folder / "results").iterdir()
+    return run
+
+
+def main(
+    folder: str,
+    scenarios: Sequence[str],
+    sources: Sequence[str],
+    node_count: int = 1,
+    kill_after: int = 0,
+    largest_file: int = 0,
+    grace: float = 0.2,
+) -> int:
+    """Run a campaign; ``kill_after``: die by SIGKILL as soon as the journal has that many records on disk."""
+    if kill_after:
+        append = Journal.append
+        left = kill_after
+
+        def append_and_die(self: Journal, entries: Iterable[tuple[str, str, Any]], *, sync: bool = True) -> None:
+            nonlocal left
+            for entry in entries:
+                append(self, [entry], sync=sync)
+                left -= 1
+                if not left:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        Journal.append = append_and_die  # type: ignore[method-assign]
+    if largest_file:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+    return campaign(Path(folder), scenarios, *sources, node_count=node_count, patience=Patience(grace)).exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(**json.loads(sys.argv[1])))
