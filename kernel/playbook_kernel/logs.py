@@ -97,13 +97,17 @@ def configure(
     wanted = logging.getLevelName(level)
     handlers: list[tuple[logging.Handler, logging.Formatter, int]] = []
     if run_log is not None:
-        handlers.append((logging.FileHandler(run_log, encoding="utf-8"), as_lines, min(wanted, logging.INFO)))
+        # half of a surrogate pair (a file name that is not UTF-8) becomes its JSON escape
+        to_run = logging.FileHandler(run_log, encoding="utf-8", errors="backslashreplace")
+        handlers.append((to_run, as_lines, min(wanted, logging.INFO)))
     if text_dir is not None:
         import time
 
         text_dir.mkdir(parents=True, exist_ok=True)
         file = text_dir / f"playbook_{time.strftime('%Y%m%d')}.log"
-        rotating = logging.handlers.RotatingFileHandler(file, maxBytes=10_000_000, backupCount=5, encoding="utf-8")
+        rotating = logging.handlers.RotatingFileHandler(
+            file, maxBytes=10_000_000, backupCount=5, encoding="utf-8", errors="backslashreplace"
+        )
         handlers.append((rotating, as_text, wanted))
     if not quiet:
         handlers.append((logging.StreamHandler(console or sys.stderr), as_text, max(wanted, logging.WARNING)))
