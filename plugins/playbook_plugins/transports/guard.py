@@ -1,8 +1,8 @@
-"""The guard: a small POSIX sh program that every command runs under, so that nothing outlives its reason to run.
+"""The guard: a small POSIX sh program that commands of this machine run under, so that nothing outlives its reason to run.
 
 It puts the command into a session of its own and kills that whole process group when the deadline passes, when the
-lifeline (a file descriptor that the controller holds open) ends, when the guard itself is told to stop, and when the
-command's first process has ended and left others behind. Standard output and error are the command's own.
+lifeline (a pipe, or the process, that the controller holds open) ends, when the guard itself is told to stop, and when
+the command's first process has ended and left others behind. Standard output and error are the command's own.
 """
 
 from __future__ import annotations
@@ -19,23 +19,20 @@ SLACK = 2
 FOREVER = 0
 """What ``timeout`` takes for no limit."""
 
-# $1 seconds, $2 lifeline: 0 (the command has no input), q (the parent's life) or p (the same, and the guard's pid is told
-# first), $3 working directory or -, $4 owner, $5 how many bytes of `export` lines come first on the input; then the
-# command. `exec 4<&0`: a command in the background would get /dev/null.
+# $1 seconds, $2 lifeline: i (the input; the command has none) or p (the parent's life), $3 working directory or -; then
+# the command. `exec 4<&0`: a command in the background would get /dev/null.
 SCRIPT = """\
-t=$1 l=$2 d=$3; [ -z "$4" ] || export PLAYBOOK_OWNER="$4"
-[ "$5" = 0 ] || eval "$(head -c "$5")"
-shift 5
+t=$1 l=$2 d=$3
+shift 3
 if [ "$d" != - ]; then cd -- "$d" || exit 126; fi
-[ "$l" != p ] || echo "playbook-guard:$$" >&2
 exec 4<&0
-if [ "$l" = 0 ]; then setsid timeout -k 2 "$t" "$@" </dev/null 4<&- &
+if [ "$l" = i ]; then setsid timeout -k 2 "$t" "$@" </dev/null 4<&- &
 else setsid timeout -k 2 "$t" "$@" <&4 4<&- & fi
 p=$!
 unset PLAYBOOK_OWNER
 trap 'kill -TERM -$p; { sleep 2; kill -KILL -$p; } >/dev/null 2>&1 &' TERM HUP INT
 {
-if [ "$l" = 0 ]; then read -r x <&4
+if [ "$l" = i ]; then read -r x <&4
 else exec 4<&-; while kill -0 $PPID; do sleep 1; done; fi
 kill -TERM -$p; sleep 2; kill -KILL -$p
 } >/dev/null 2>&1 </dev/null & w=$!
@@ -46,9 +43,10 @@ exit $s
 """
 
 
-def guarded(
-    argv: Sequence[str], *, timeout: float | None, lifeline: str, cwd: str | None, owner: str = "", header: int = 0
-) -> list[str]:
-    """The argument list that runs ``argv`` under the guard; its limit lies ``SLACK`` seconds behind ours."""
+def guarded(argv: Sequence[str], *, timeout: float | None, fed: bool, cwd: str | None) -> list[str]:
+    """The argument list that runs ``argv`` under the guard; its limit lies ``SLACK`` seconds behind ours.
+
+    ``fed``: the command reads the input; otherwise the input is the lifeline.
+    """
     seconds = FOREVER if timeout is None else math.ceil(timeout) + SLACK
-    return ["sh", "-c", SCRIPT, "playbook-guard", str(seconds), lifeline, cwd or "-", owner, str(header), *argv]
+    return ["sh", "-c", SCRIPT, "playbook-guard", str(seconds), "p" if fed else "i", cwd or "-", *argv]

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import selectors
-import shutil
 import socket
 import subprocess
 import sys
@@ -32,6 +31,7 @@ from playbook_kernel.api import (
 )
 
 from .guard import KILL_AFTER, guarded
+from .trees import packing, unpacking
 
 _CHUNK = 256 * 1024
 
@@ -68,7 +68,7 @@ class LocalSession(Session):
             raise Unreachable(self.node.name, "the session is closed")
         words = [str(a) for a in argv]
         bound = scope.timeout(timeout)
-        line = guarded(words, timeout=bound, lifeline="q" if stdin else "0", cwd=cwd)
+        line = guarded(words, timeout=bound, fed=stdin, cwd=cwd)
         extra = dict(env or {})
         if self.owner:
             extra["PLAYBOOK_OWNER"] = self.owner
@@ -141,28 +141,19 @@ class LocalSession(Session):
         return local.stat().st_size
 
     def put_tree(self, local: Path, remote: str) -> None:
-        self._copy_tree(local, Path(remote), f"put {remote}")
+        self._copy_tree(local, Path(remote))
 
     def get_tree(self, remote: str, local: Path) -> None:
-        self._copy_tree(Path(remote), local, f"get {remote}")
+        self._copy_tree(Path(remote), local)
 
-    def _copy_tree(self, source: Path, target: Path, what: str) -> None:
-        if not source.is_dir():
-            raise TransferFailed(self.node.name, f"cannot {what}: {source} is not a directory")
-        try:
-            for folder, _, files in os.walk(source):
-                here = target / Path(folder).relative_to(source)
-                here.mkdir(parents=True, exist_ok=True)
-                for name in files:
-                    current().check()
-                    path = Path(folder) / name
-                    if path.is_symlink():
-                        (here / name).unlink(missing_ok=True)
-                        (here / name).symlink_to(path.readlink())
-                    elif path.is_file():
-                        shutil.copy2(path, here / name)
-        except OSError as error:
-            raise TransferFailed(self.node.name, f"cannot {what}: {error}") from error
+    def _copy_tree(self, source: Path, target: Path) -> None:
+        node = self.node.name
+        with packing(source, node) as reading, unpacking(target, node) as writing:
+            while piece := reading.read():
+                current().check()
+                writing.write(piece)
+            reading.finish()
+            writing.finish()
 
     def dial(self, host: str, port: int, *, timeout: float = 10.0) -> socket.socket:
         bound = current().timeout(timeout)
@@ -215,17 +206,17 @@ class LocalProcess(Process):
         self._released = False
 
     def write(self, data: bytes) -> None:
-        stdin = self._popen.stdin
-        assert stdin is not None, "started without stdin"
-        os.set_blocking(stdin.fileno(), False)
+        assert self._popen.stdin is not None, "started without stdin"
+        descriptor = self._popen.stdin.fileno()
+        os.set_blocking(descriptor, False)
         view = memoryview(data)
-        self._selector.register(stdin.fileno(), selectors.EVENT_WRITE, "stdin")
+        self._selector.register(descriptor, selectors.EVENT_WRITE, "stdin")
         try:
             while view:
                 for pipe, piece in self._step():
                     if pipe == "stdin":
                         try:
-                            view = view[os.write(stdin.fileno(), view[:65536]) :]
+                            view = view[os.write(descriptor, view[:65536]) :]
                         except BlockingIOError:
                             continue
                         except BrokenPipeError:
@@ -233,7 +224,8 @@ class LocalProcess(Process):
                     else:
                         self._early.append((cast("Pipe", pipe), piece))
         finally:
-            self._selector.unregister(stdin.fileno())
+            if not self._released:
+                self._selector.unregister(descriptor)
 
     def end_input(self) -> None:
         if self._fed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
 import shutil
 import signal
@@ -38,10 +39,50 @@ def free_port(host: str = "127.0.0.1") -> int:
         return int(probe.getsockname()[1])
 
 
+PASSWORD = "words with spaces & $igns"
+
+
+def make_accounts(folder: Path) -> dict[str, Path]:
+    """Accounts for a server of root's, as files to lay over the machine's own: a login shell that finds no settings.
+
+    ``plain`` may do nothing special, ``asked`` may use sudo with the password, ``trusted`` without one.
+    """
+    homes = folder / "homes"
+    users = {"root": 0, "plain": 21000, "asked": 21001, "trusted": 21002}
+    crypted = subprocess.run(
+        ["openssl", "passwd", "-6", "-salt", "playbook", "-stdin"],
+        input=PASSWORD.encode(),
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
+    passwd, shadow, group = [], [], []
+    for name, uid in users.items():
+        home = homes / name
+        home.mkdir(parents=True, exist_ok=True)
+        os.chown(home, uid, uid)
+        passwd.append(f"{name}:x:{uid}:{uid}::{home}:/bin/bash")
+        shadow.append(f"{name}:{crypted.strip()}:19000:0:99999:7:::")
+        group.append(f"{name}:x:{uid}:")
+    for own, file in (("root:", "/etc/passwd"), ("root:", "/etc/shadow"), ("root:", "/etc/group")):
+        rest = [r for r in Path(file).read_text().splitlines() if not r.startswith(own)]
+        {"/etc/passwd": passwd, "/etc/shadow": shadow, "/etc/group": group}[file].extend(rest)
+    sudo = ["Defaults !lecture", "root ALL=(ALL) ALL", "asked ALL=(ALL) ALL", "trusted ALL=(ALL) NOPASSWD: ALL"]
+    rows = {"/etc/passwd": passwd, "/etc/shadow": shadow, "/etc/group": group, "/etc/sudoers": sudo}
+    found = {}
+    for target, lines in rows.items():
+        if Path(target).exists():
+            file = folder / Path(target).name
+            file.write_text("\n".join(lines) + "\n")
+            file.chmod(0o440 if target == "/etc/sudoers" else 0o600 if target == "/etc/shadow" else 0o644)
+            found[target] = file
+    return found
+
+
 class Sshd:
     """One server. ``lines`` come first in its configuration, where the first value of a key wins.
 
-    ``binds``: files that this server sees in place of the machine's own (root only), for accounts of its own.
+    Started by root, it sees accounts of its own, and a disk of 512 KiB at ``tmpfs``; otherwise there is only our account,
+    with whatever our login shell does.
     """
 
     def __init__(
@@ -50,8 +91,8 @@ class Sshd:
         *lines: str,
         host: str = "127.0.0.1",
         port: int | None = None,
-        binds: Mapping[str, Path] | None = None,
         environment: Mapping[str, str] | None = None,
+        tmpfs: Path | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
@@ -64,7 +105,9 @@ class Sshd:
         self.authorized.chmod(0o644)
         self.known_hosts = folder / "known_hosts"
         self.log = folder / "sshd.log"
-        self.binds = dict(binds or {})
+        self.username = getpass.getuser()
+        self.binds = make_accounts(folder) if os.geteuid() == 0 else {}
+        self.tmpfs = tmpfs
         self.environment = dict(environment or {})
         self.configure(*lines)
         self._process: subprocess.Popen[bytes] | None = None
@@ -104,6 +147,8 @@ class Sshd:
         command = [SSHD, "-D", "-f", str(self.folder / "sshd_config"), "-E", str(self.log)]
         if self.binds:
             mounts = "".join(f"mount --bind '{source}' '{target}' && " for target, source in self.binds.items())
+            if self.tmpfs:
+                mounts += f"mount -t tmpfs -o size=512k none '{self.tmpfs}' && "
             command = ["unshare", "-m", "sh", "-c", f'{mounts}exec "$@"', "-", *command]
         home = {k: os.environ[k] for k in ("PATH", "HOME", "USER", "LANG") if k in os.environ}
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env={**home, **self.environment})

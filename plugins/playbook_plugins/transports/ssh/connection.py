@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
 import socket
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import paramiko
 from attrs import evolve, frozen
+from paramiko.common import MSG_CHANNEL_REQUEST
 from playbook_kernel.api import (
     AuthenticationFailed,
     HostKeyRejected,
@@ -23,6 +25,8 @@ from playbook_kernel.api import (
 
 from . import hostkeys
 from .options import Options
+from .warden import Sudo, Warden
+from .wire import Wire
 
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes256-ctr")
 _KEX = (
@@ -35,10 +39,24 @@ _KEX = (
 _FAR = 2**40
 """Bytes and packets before we ask for new keys. OpenSSH itself asks after 64 GiB; paramiko's 512 MiB dead-locks transfers."""
 
+_SIGNALS = {s.name.removeprefix("SIG"): s.value for s in signal.Signals}
+
 _limiter_lock = threading.Lock()
 _limiters: dict[tuple[str, int], threading.Semaphore] = {}
 _AT_ONCE = 8
 """Connections that one process opens to one server at the same time: MaxStartups drops more."""
+
+
+def _channel_request(channel: Any, m: Any) -> None:
+    """A command that a signal ended has no status; paramiko ignores what the server says instead."""
+    if m.get_text() == "exit-signal":
+        m.get_boolean()
+        channel.exit_status = 128 + _SIGNALS.get(m.get_text(), 0)
+        channel.status_event.set()
+        return
+    m.rewind()
+    m.get_int()
+    channel._handle_request(m)  # noqa: SLF001
 
 
 class PatientTransport(paramiko.Transport):
@@ -59,6 +77,11 @@ class PatientTransport(paramiko.Transport):
             self._later.append(data)
             return
         super()._send_user_message(data)  # type: ignore[misc]
+
+    _channel_handler_table: ClassVar[dict[int, Any]] = {
+        **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]  # noqa: SLF001
+        MSG_CHANNEL_REQUEST: _channel_request,
+    }
 
     def _parse_newkeys(self, m: Any) -> None:
         super()._parse_newkeys(m)  # type: ignore[misc]
@@ -109,10 +132,14 @@ class Target:
 class Connection:
     """An open, authenticated transport with its watchdog. ``warnings``: what the user should be told about it."""
 
-    def __init__(self, node: str, transport: PatientTransport, options: Options, below: Connection | None) -> None:
-        self.node, self.transport, self._below = node, transport, below
+    def __init__(
+        self, node: str, transport: PatientTransport, wire: Wire, options: Options, below: Connection | None
+    ) -> None:
+        self.node, self.transport, self.wire, self._below = node, transport, wire, below
         self.warnings: list[str] = []
         self.lost = ""
+        self._wardens: dict[bool, Warden] = {}
+        self._warden_lock = threading.Lock()
         self._closed = threading.Event()
         self._options = options
         threading.Thread(target=self._watch, daemon=True, name=f"ssh-watch-{node}").start()
@@ -120,6 +147,23 @@ class Connection:
     @property
     def alive(self) -> bool:
         return self.transport.is_active() and not self._closed.is_set()
+
+    def warden(self, sudo: Sudo | None) -> Warden:
+        """The warden of our commands, or of root's; started at the first need. Raises what Warden raises."""
+        key = sudo is not None
+        found = self._wardens.get(key)
+        if found is not None and found.alive:
+            return found
+        with self._warden_lock:
+            found = self._wardens.get(key)
+            if found is None or not found.alive:
+                try:
+                    found = Warden(self.node, self.transport, sudo, _left(self._options))
+                except (paramiko.SSHException, EOFError, OSError) as error:
+                    why = self.lost or str(error) or type(error).__name__
+                    raise Unreachable(self.node, f"its guard cannot be started: {why}") from error
+                self._wardens[key] = found
+            return found
 
     def _watch(self) -> None:
         """Ask the peer whether it is there. paramiko's own keepalive never looks at the answer."""
@@ -143,7 +187,7 @@ class Connection:
         """Give it up; every call that waits on it is released."""
         self._closed.set()
         with contextlib.suppress(Exception):
-            self.transport.sock.close()
+            self.wire.close()
         with contextlib.suppress(Exception):
             self.transport.close()
         if self._below is not None:
@@ -218,7 +262,8 @@ class _Dropped(PlaybookError):
 
 
 def _over(node: str, sock: Any, target: Target, options: Options, below: Connection | None) -> Connection:
-    transport = PatientTransport(sock)
+    wire = Wire(sock)
+    transport = PatientTransport(wire)
     try:
         warning = _handshake(node, transport, target, options)
         _authenticate(node, transport, target, options)
@@ -226,7 +271,7 @@ def _over(node: str, sock: Any, target: Target, options: Options, below: Connect
         with contextlib.suppress(Exception):
             transport.close()
         raise
-    connection = Connection(node, transport, options, below)
+    connection = Connection(node, transport, wire, options, below)
     if warning:
         connection.warnings.append(warning)
     return connection

@@ -15,7 +15,7 @@ class Options:
     ``insecure`` (nothing is checked, and that is said each time). ``known_hosts``: a file in place of
     ``~/.ssh/known_hosts``. ``proxy_jump``: ``[user@]host[:port]``, several with commas. Times are in seconds:
     a frozen peer is noticed within ``keepalive_interval + keepalive_timeout``. ``max_sessions``: commands at once on the
-    connection; more are queued. ``fast_path``: the transfer loops of our own, where this paramiko is known to bear them.
+    connection; more are queued, and one more session is taken for the guard.
     """
 
     host: str

@@ -1,88 +1,84 @@
-"""A guarded command on a channel."""
+"""A command on a channel."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import paramiko
 from playbook_kernel.api import CommandTimeout, OutcomeUnknown, Pipe, Process, current
 
 from playbook_plugins.transports.guard import KILL_AFTER
 
+from .channels import Bell
+from .warden import UNGUARDED, Warden
+from .wire import Wire
+
 _READ = 1024 * 1024
+_BATCH = 512 * 1024
 _WRITE = 32 * 1024  # one SSH packet; a bigger piece is only cut again, by a slower loop
 
 
-class Bell:
-    """Rings whenever a channel has news; stays silent about having none."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def set(self) -> None:
-        self._event.set()
-
-    def clear(self) -> None:
-        """Paramiko's buffers call this when one of them is empty, which says nothing about the other."""
-
-    def is_set(self) -> bool:
-        return self._event.is_set()
-
-    def wait(self, timeout: float | None) -> None:
-        """Until it rings; it is quiet again afterwards."""
-        self._event.wait(timeout)
-        self._event.clear()
-
-
 class SshProcess(Process):
-    """A command that runs on a node. ``mark``: its guard tells its own pid in the first line of stderr."""
+    """A command that runs on a node, known to the warden as ``number``. Output up to the line ``mark`` is not its own."""
 
     def __init__(
         self,
         node: str,
         channel: paramiko.Channel,
+        bell: Bell,
+        wire: Wire,
         words: Sequence[str],
         timeout: float | None,
         *,
+        warden: Warden,
+        number: int,
+        mark: bytes,
         released: Callable[[], None],
-        killer: Callable[[int], None] | None,
         lost: Callable[[], str],
     ) -> None:
-        self._node, self._channel, self._words, self._timeout = node, channel, words, timeout
+        self._node, self._channel, self._bell, self._wire = node, channel, bell, wire
+        self._words, self._timeout = words, timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._released, self._killer, self._lost = released, killer, lost
-        self._bell = Bell()
+        self._warden, self._number = warden, number
+        self._released, self._lost = released, lost
+        self._mark = mark
+        self._noise: dict[Pipe, bytes] = {"stdout": b"", "stderr": b""} if mark else {}
         self._early: deque[tuple[Pipe, bytes]] = deque()
         self._over = False
+        self._told = False
         self._status: int | None = None
-        self._head: bytes | None = b"" if killer else None
-        self._guard_pid: int | None = None
-        event: Any = self._bell
-        channel.in_buffer.set_event(event)
-        channel.in_stderr_buffer.set_event(event)
-        self._bell.set()
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
-        channel = self._channel
         while view:
             self._check()
             # A command that answers while it is fed must not wait for us while we wait for it.
             self._early.extend(self._ready())
-            channel.settimeout(0.05)
-            try:
-                view = view[channel.send(bytes(view[:_WRITE])) :]
-            except TimeoutError:
-                continue
-            except OSError:
-                if channel.closed or channel.eof_received:
-                    return  # it does not want more; its status will tell why
-                raise OutcomeUnknown(self._node, f"the connection was lost: {self._why()}") from None
+            sent = self._batch(view)
+            if sent < 0:
+                if self._channel.exit_status == -1 and not self._channel.eof_received:
+                    raise OutcomeUnknown(self._node, f"the connection was lost: {self._why()}")
+                return  # it does not want more; its status will tell why
+            view = view[sent:]
+
+    def _batch(self, view: memoryview) -> int:
+        """Send what there is room for, or wait a moment for room; -1 when nobody takes it any more."""
+        channel, sent = self._channel, 0
+        try:
+            with self._wire.corked():
+                while sent < min(len(view), _BATCH) and channel.out_window_size >= _WRITE:
+                    sent += channel.send(bytes(view[sent : sent + _WRITE]))
+            if not sent:
+                channel.settimeout(0.05)
+                sent = channel.send(bytes(view[:_WRITE])) or -1
+        except TimeoutError:
+            pass
+        except OSError:
+            return -1
+        return sent
 
     def end_input(self) -> None:
         with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
@@ -107,35 +103,34 @@ class SshProcess(Process):
         """What has come already."""
         channel = self._channel
         while channel.recv_ready():
-            yield "stdout", channel.recv(_READ)
+            if data := self._own("stdout", channel.recv(_READ)):
+                yield "stdout", data
         while channel.recv_stderr_ready():
-            if data := self._without_mark(channel.recv_stderr(_READ)):
+            if data := self._own("stderr", channel.recv_stderr(_READ)):
                 yield "stderr", data
 
-    def _without_mark(self, data: bytes) -> bytes:
-        """Take the guard's own first line out of stderr."""
-        if self._head is None:
+    def _own(self, pipe: Pipe, data: bytes) -> bytes:
+        """Drop what a login script printed before the command began."""
+        if pipe not in self._noise:
             return data
-        self._head += data
-        line, newline, rest = self._head.partition(b"\n")
-        if not newline:
-            return b""
-        self._head = None
-        if line.startswith(b"playbook-guard:"):
-            self._guard_pid = int(line.split(b":")[1])
-            return rest
-        return line + newline + rest
+        before, mark, after = (self._noise[pipe] + data).partition(self._mark)
+        if mark:
+            del self._noise[pipe]
+            return after
+        self._noise[pipe] = before
+        return b""
 
     def _wait(self) -> None:
         self._check()
         scope = current()
-        with scope.cancel.watching(self._bell.set):
-            self._bell.wait(
-                scope.timeout(None if self._deadline is None else max(0.0, self._deadline - time.monotonic()))
-            )
+        left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        with scope.cancel.watching(self._bell.ring):
+            self._bell.wait(scope.timeout(left))
         self._check()
 
     def _check(self) -> None:
+        if self._channel.exit_status != -1:
+            self._sweep()
         scope = current()
         if scope.cancel.requested:
             self.kill()
@@ -145,22 +140,36 @@ class SshProcess(Process):
             self.kill()
             raise CommandTimeout(self._node, self._words, self._timeout or 0.0)
 
+    def _sweep(self) -> None:
+        """It has ended: what it left in its group would keep its pipes open."""
+        if not self._told:
+            self._told = True
+            self._warden.ended(self._number)
+
     def wait(self) -> int:
-        for _ in self.chunks():
-            pass
         if self._status is not None:
             return self._status
+        for _ in self.chunks():
+            pass
         # The status comes before the end of the channel; without one the connection, or the guard, has died.
-        end = time.monotonic() + 5.0
-        while not self._channel.exit_status_ready() and time.monotonic() < end and not self._channel.closed:
-            self._channel.status_event.wait(0.05)
-        status = int(self._channel.exit_status) if self._channel.exit_status_ready() else -1
-        if status == -1:
+        self._settled(5.0)
+        status = int(self._channel.exit_status)
+        if status == -1 or (status == UNGUARDED and not self._warden.alive):
             self._close()
             raise OutcomeUnknown(self._node, f"{self._words[0]}: no exit status came: {self._why()}")
         self._status = status
         self._close()
         return status
+
+    def _settled(self, seconds: float) -> bool:
+        """Wait until the exit status is known, or never will be."""
+        end = time.monotonic() + seconds
+        while self._channel.exit_status == -1 and not self._channel.closed:
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            self._bell.wait(left)
+        return True
 
     def _why(self) -> str:
         return self._lost() or "the connection was lost"
@@ -168,25 +177,17 @@ class SshProcess(Process):
     def kill(self) -> None:
         if self._over:
             return
-        channel = self._channel
-        if not channel.closed and not channel.exit_status_ready():
-            if self._killer is None:
-                self.end_input()  # its input is the guard's lifeline
-            else:
-                if self._head is not None:
-                    with contextlib.suppress(Exception):
-                        channel.settimeout(1.0)
-                        self._without_mark(channel.recv_stderr(4096))
-                if self._guard_pid is not None:
-                    self._killer(self._guard_pid)
-            end = time.monotonic() + KILL_AFTER + 1.5
-            while not channel.closed and not channel.exit_status_ready() and time.monotonic() < end:
-                channel.status_event.wait(0.05)
+        if not self._settled(0):
+            self._warden.end(self._number)
+            if not self._settled(KILL_AFTER):
+                self._warden.kill(self._number)
+                self._settled(1.5)
         self._close()
 
     def _close(self) -> None:
         if not self._over:
             self._over = True
+            self._sweep()
             with contextlib.suppress(Exception):
                 self._channel.close()
             self._released()

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
+import io
+import os
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import paramiko
-from playbook_kernel.api import Node, OutcomeUnknown, Process, Session, Unreachable, current
-
-from playbook_plugins.transports.guard import guarded
+from playbook_kernel.api import Node, OutcomeUnknown, Process, Session, TransferFailed, Unreachable, current
 
 from . import dial as dialing
 from . import transfer
+from .channels import listen
 from .connection import Connection, connect
 from .options import Options
 from .process import SshProcess
+from .warden import Sudo
 
 _FULL = 2
 """ChannelException's code for a server that has no session left."""
@@ -106,6 +107,9 @@ class SshSession(Session):
     def __init__(self, node: Node, options: Options, owner: str) -> None:
         self.node, self.owner, self.options = node, owner, options
         self.warnings: list[str] = []
+        self._sudo = (
+            Sudo(options.password.reveal() if options.password else None) if options.username != "root" else None
+        )
         self._main = Line(node.name, options, self._warn)
         self._bulk = Line(node.name, options, lambda _: None)
         self._main.get()
@@ -148,16 +152,18 @@ class SshSession(Session):
         scope.check()
         words = [str(a) for a in argv]
         bound = scope.timeout(timeout)
-        header = "".join(f"export {k}={shlex.quote(v)}\n" for k, v in (env or {}).items()).encode()
-        command = guarded(
-            words, timeout=bound, lifeline="p" if stdin else "0", cwd=cwd, owner=self.owner, header=len(header)
-        )
-        if sudo and self.options.username != "root":
-            command = ["sudo", "-n", "--", *command]
         connection, channel = line.channel()
         try:
+            warden = connection.warden(self._sudo if sudo else None)
+            asked = warden.line(words, env=env or {}, cwd=cwd, owner=self.owner, timeout=bound, stdin=stdin)
+            bell = listen(channel)
+        except BaseException:
+            channel.close()
+            line.release()
+            raise
+        try:
             channel.settimeout(self.options.connect_timeout)
-            channel.exec_command(shlex.join(command).encode())
+            channel.exec_command(asked.command)
         except (paramiko.SSHException, EOFError, OSError) as error:
             with contextlib.suppress(Exception):
                 channel.close()
@@ -169,30 +175,29 @@ class SshSession(Session):
         process = SshProcess(
             self.node.name,
             channel,
+            bell,
+            connection.wire,
             words,
             bound,
+            warden=warden,
+            number=asked.id,
+            mark=asked.mark,
             released=line.release,
-            killer=self._kill_guard if stdin else None,
             lost=lambda: connection.lost,
         )
-        if header:
-            process.write(header)
+        if asked.header:
+            process.write(asked.header)
         return process
 
-    def _kill_guard(self, pid: int) -> None:
-        from playbook_kernel.api import PlaybookError, Scope, replaced
-
-        with contextlib.suppress(PlaybookError), replaced(Scope()):
-            self.run(["kill", "-TERM", pid], timeout=10, check=False)
-
     def put(self, local: Path, remote: str, *, mode: int = 0o644) -> None:
-        with local.open("rb") as source:
-            transfer.put(self, source.read, remote, mode)
+        try:
+            with local.open("rb", buffering=0) as source:
+                transfer.put(self, source.read, os.fstat(source.fileno()).st_size, remote, mode)
+        except OSError as error:
+            raise TransferFailed(self.node.name, f"cannot put {local}: {error.strerror}") from error
 
     def put_bytes(self, data: bytes, remote: str, *, mode: int = 0o644) -> None:
-        import io
-
-        transfer.put(self, io.BytesIO(data).read, remote, mode)
+        transfer.put(self, io.BytesIO(data).read, len(data), remote, mode)
 
     def get(self, remote: str, local: Path, *, limit: int | None = None) -> int:
         return transfer.get(self, remote, local, limit)

@@ -1,0 +1,81 @@
+"""Channels that tell us of all their news in one place, and keep what they receive in the pieces it came in."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+import paramiko
+
+
+class Bell:
+    """Rings whenever a channel has news."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def ring(self) -> None:
+        """Wake whoever waits."""
+        self._event.set()
+
+    def wait(self, timeout: float | None) -> None:
+        """Until it rings; it is quiet again afterwards, so look for news after each wait and before the first."""
+        self._event.wait(timeout)
+        self._event.clear()
+
+
+class Pieces:
+    """Stands in for paramiko's BufferedPipe, which copies every byte three times. Reading never blocks."""
+
+    def __init__(self, bell: Bell) -> None:
+        self._bell = bell
+        self._pieces: deque[bytes] = deque()
+
+    def feed(self, data: bytes) -> None:
+        """Take a packet's data. Called by paramiko's thread."""
+        self._pieces.append(data)
+        self._bell.ring()
+
+    def read_ready(self) -> bool:
+        """Whether there is anything to read."""
+        return bool(self._pieces)
+
+    def read(self, nbytes: int, timeout: float | None = None) -> bytes:
+        """Give about ``nbytes``: never part of a packet, and nothing if there is nothing."""
+        del timeout
+        if not self._pieces:
+            return b""
+        taken = [self._pieces.popleft()]
+        size = len(taken[0])
+        while self._pieces and size < nbytes:
+            taken.append(self._pieces.popleft())
+            size += len(taken[-1])
+        return b"".join(taken)
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        self._bell.ring()
+
+
+class _Status(threading.Event):
+    """Set by paramiko when the exit status has come or can no longer come."""
+
+    def __init__(self, bell: Bell) -> None:
+        super().__init__()
+        self._bell = bell
+
+    def set(self) -> None:
+        super().set()
+        self._bell.ring()
+
+
+def listen(channel: paramiko.Channel) -> Bell:
+    """Have all news of a fresh channel ring one bell."""
+    bell = Bell()
+    parts: Any = channel
+    parts.in_buffer, parts.in_stderr_buffer = Pieces(bell), Pieces(bell)
+    parts.status_event = _Status(bell)
+    if channel.closed:
+        parts.status_event.set()
+    return bell
