@@ -2,7 +2,18 @@
 
 from attrs import field, frozen
 
-from .config import Document, Key, Problem, Problems, Sources, dotted, env_lines, load_document, read_env_file
+from .config import (
+    Document,
+    Key,
+    Problem,
+    Problems,
+    Sources,
+    dotted,
+    env_lines,
+    load_document,
+    read_env_file,
+    set_value,
+)
 from .context import CampaignContext, CommandContext, Effect, Effects, Sessions, TrialContext
 from .drivers import (
     KINDS,
@@ -18,6 +29,7 @@ from .drivers import (
     Reader,
     Reporter,
     Session,
+    Setting,
     Share,
     State,
     Target,
@@ -192,6 +204,7 @@ __all__ = [
     "ServiceStatus",
     "Session",
     "Sessions",
+    "Setting",
     "Share",
     "Sources",
     "State",
@@ -224,5 +237,6 @@ __all__ = [
     "replaced",
     "run_all",
     "run_ready_first",
+    "set_value",
     "within",
 ]

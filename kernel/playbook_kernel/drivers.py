@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from attrs import field, frozen, has
 
-from .errors import CommandFailed
+from .errors import CommandFailed, ConfigError
 
 if TYPE_CHECKING:
     from .config import Problems, Sources
@@ -443,6 +443,15 @@ class Reporter(Driver[OptionsT]):
         """Write the report's files under ``into`` and return them, the one to open first."""
 
 
+@frozen
+class Setting:
+    """A value that counts, and where it was said: ``file:line``, a flag, an environment variable, or ``default``."""
+
+    key: str
+    value: Any
+    origin: str
+
+
 class Reader(Driver[OptionsT]):
     """A vocabulary of configuration files."""
 
@@ -451,6 +460,14 @@ class Reader(Driver[OptionsT]):
     @abstractmethod
     def read(self, sources: Sources, problems: Problems) -> Configuration:
         """Turn the user's files into objects; every problem of every file goes to ``problems``, none is raised."""
+
+    def explain(self, sources: Sources) -> Sequence[Setting]:
+        """Every effective value, and where it comes from. Files with problems are left out."""
+        return ()
+
+    def enable(self, sources: Sources, scenario: str, *, enabled: bool) -> Path:
+        """Write into the user's file whether a scenario is enabled; returns that file. Raises ConfigError."""
+        raise ConfigError([f"{type(self).__name__} cannot change files"])
 
 
 KINDS: Mapping[str, type[Driver[Any]]] = {

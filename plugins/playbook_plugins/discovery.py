@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from playbook_kernel.api import Fact, MissingTool, Node, Session, TrialContext, hookimpl
+from playbook_kernel.api import Fact, MissingTool, Node, PhaseFailed, Session, TrialContext, hookimpl
 
+_FORGIVEN = 0.96
+_lock = threading.Lock()
 REQUIRED_TOOLS = ("sh", "setsid", "timeout", "tar", "cat", "sha256sum")
 
 # Every line is `key<TAB>value`; what is missing is not printed. $1: the stage folder, $2...: tools to look for.
@@ -35,9 +39,16 @@ if command -v nvidia-smi >/dev/null 2>&1; then
   timeout 10 nvidia-smi --query-gpu=index,name,memory.total,memory.used,driver_version --format=csv,noheader,nounits \
     2>/dev/null | while read -r line; do say nvidia "$line"; done
 fi
-command -v npu-smi >/dev/null 2>&1 && say npu "$(timeout 10 npu-smi info -l 2>/dev/null | head -n 1)"
+if command -v npu-smi >/dev/null 2>&1; then
+  timeout 10 npu-smi info -m 2>/dev/null | while read -r id chip _ name; do
+    case $id$chip in *[!0-9]* | "") ;; *) case $name in *[Mm]cu*) ;; *)
+      mib=$(timeout 10 npu-smi info -t memory -i "$id" -c "$chip" 2>/dev/null | sed -n 's/.*HBM Capacity(MB)[ :]*//p')
+      say npu "$id,$name,$mib";; esac;;
+    esac
+  done
+fi
 if command -v rocm-smi >/dev/null 2>&1; then
-  say rocm "$(timeout 10 rocm-smi --showproductname --csv 2>/dev/null | sed -n 2p)"
+  timeout 10 rocm-smi --showproductname --showmeminfo vram --csv 2>/dev/null | while read -r line; do say rocm "$line"; done
 fi
 for f in /proc/net/tcp /proc/net/tcp6; do
   [ -r $f ] && while read -r _ local _ state _; do [ "$state" = 0A ] && say listen "${local##*:}"; done <$f
@@ -53,7 +64,48 @@ def playbook_discover(ctx: TrialContext, node: Node, session: Session) -> Mappin
     missing = facts.get("missing_tools")
     if isinstance(missing, list) and missing:
         raise MissingTool(node.name, f"needs {', '.join(map(str, missing))}", hint="install them on the node")
+    with _lock:
+        seen: dict[str, Mapping[str, Fact]] = ctx.stash.setdefault(__name__, {})
+        seen[node.name] = facts
+        last = len(seen) == len(ctx.trial.scenario.node_names)
+    if last:  # of several nodes, and only then is it known what all of them have
+        require(ctx.trial.scenario.info.get("requirements") or {}, seen)
     return facts
+
+
+def require(wanted: Mapping[str, float], nodes: Mapping[str, Mapping[str, Fact]]) -> None:
+    """Compare what a scenario needs with what its nodes have. Raises PhaseFailed with everything that is short.
+
+    ``min_memory`` (bytes) is of every node; ``min_gpu_memory`` of every accelerator that says how much it has, and
+    there must be one. What is sold as 80 GB reports a little less or more, so 4% are forgiven.
+    """
+    short = []
+    memory, card = wanted.get("min_memory", 0.0) * _FORGIVEN, wanted.get("min_gpu_memory", 0.0) * _FORGIVEN
+    cards = [(n, a) for n, facts in nodes.items() for a in _accelerators(facts)]
+    for name, facts in nodes.items():
+        total = facts.get("memory_kib")
+        if memory and isinstance(total, int) and total * 1024 < memory:
+            short.append(
+                f"{name} has {total * 1024 / 1e9:.1f} GB of memory, min_memory_gb is {memory / _FORGIVEN / 1e9:g}"
+            )
+    if card and not cards:
+        short.append(f"no accelerator is seen on {', '.join(nodes)}: nvidia-smi, npu-smi and rocm-smi show none")
+    for name, found in cards:
+        has = found.get("memory_mib")
+        if card and isinstance(has, int) and has * 2**20 < card:
+            what = f"{found.get('name') or found.get('kind')} {found.get('index', '')}".strip()
+            short.append(
+                f"{what} on {name} has {has * 2**20 / 1e9:.1f} GB, min_gpu_memory is {card / _FORGIVEN / 1e9:g}"
+            )
+    if short:
+        error = PhaseFailed("resource_requirements are not met: " + "; ".join(short))
+        error.error_class = "config"  # trying again changes nothing
+        raise error
+
+
+def _accelerators(facts: Mapping[str, Fact]) -> list[dict[str, Any]]:
+    found = facts.get("accelerators")
+    return [a for a in found if isinstance(a, dict)] if isinstance(found, list) else []
 
 
 def look(node: Node, session: Session) -> dict[str, Fact]:
@@ -79,6 +131,7 @@ def parse(output: str) -> dict[str, Fact]:
     listening: set[int] = set()
     missing: list[Any] = []
     accelerators: list[Any] = []
+    rocm: list[str] = []
     for line in output.splitlines():
         key, _, value = line.partition("\t")
         value = value.strip()
@@ -101,14 +154,17 @@ def parse(output: str) -> dict[str, Fact]:
                 facts[key] = True
             case "nvidia":
                 accelerators.append(_nvidia(value))
-            case "npu" | "rocm":
-                accelerators.append({"kind": key, "name": value})
+            case "npu":
+                accelerators.append(_npu(value))
+            case "rocm":
+                rocm.append(value)
             case _:
                 facts[key] = value
     if listening:
         facts["listening"] = sorted(listening)
     if missing:
         facts["missing_tools"] = missing
+    accelerators += _rocm(rocm)
     if accelerators:
         facts["accelerators"] = accelerators
     return facts
@@ -121,4 +177,36 @@ def _nvidia(line: str) -> dict[str, Any]:
     for key, value in (("index", index), ("memory_mib", total), ("memory_used_mib", used)):
         if value.isdigit():
             found[key] = int(value)
+    return found
+
+
+def _npu(line: str) -> dict[str, Any]:
+    """One line of ours: index, name, MB of high bandwidth memory."""
+    index, name, memory = (*(p.strip() for p in line.split(",")), "", "")[:3]
+    found: dict[str, Any] = {"kind": "npu", "name": name}
+    for key, value in (("index", index), ("memory_mib", memory)):
+        if value.isdigit():
+            found[key] = int(value)
+    return found
+
+
+def _rocm(lines: list[str]) -> list[dict[str, Any]]:
+    """The table that rocm-smi prints: a head, and a line for each card; which columns there are depends on its version."""
+    rows = list(csv.reader(line for line in lines if "," in line))
+    if len(rows) < 2 or rows[0][0] != "device":
+        return []
+    found = []
+    for row in rows[1:]:
+        cells = dict(zip(rows[0], row, strict=False))
+        name = next(
+            (v for k, v in cells.items() if k in ("Card Series", "Card series", "Card Model", "Card model")), ""
+        )
+        card: dict[str, Any] = {"kind": "rocm", "name": name}
+        index = row[0].removeprefix("card")
+        if index.isdigit():
+            card["index"] = int(index)
+        for key, column in (("memory_mib", "VRAM Total Memory (B)"), ("memory_used_mib", "VRAM Total Used Memory (B)")):
+            if cells.get(column, "").isdigit():
+                card[key] = int(cells[column]) // 2**20
+        found.append(card)
     return found

@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
-from .common import echo_json, everything_wrong, json_option, read
+from playbook_kernel.redaction import redact
+
+from .common import echo_json, everything_wrong, json_option, near, read
 from .main import Command
 
 
@@ -18,18 +20,23 @@ def validate(obj: dict[str, Any], name: str | None, *, as_json: bool) -> None:
     """Check every file (or scenario NAME and what it needs), without touching any node."""
     setup = read(obj)
     _, error = everything_wrong(setup, [name] if name else None)
-    problems = list(getattr(error, "problems", ())) or ([str(error)] if error else [])
-    warnings = [str(w) for w in setup.problems.warnings]
+    problems = [near(p) for p in list(getattr(error, "problems", ())) or ([str(error)] if error else [])]
+    warnings = [near(str(w)) for w in setup.problems.warnings]
+    notes = [near(str(n)) for n in setup.problems.notes]
     if as_json:
-        echo_json({"valid": not problems, "issues": problems, "warnings": warnings})
+        echo_json({"valid": not problems, "issues": problems, "warnings": warnings, "notes": notes})
     else:
         click.echo("✓ Configuration is valid" if not problems else "✗ Configuration has issues:")
         for problem in problems:
-            click.echo(f"  {problem}")
+            click.echo(f"  {redact(problem)}")
         if warnings:
             click.echo("Warnings:")
         for warning in warnings:
             click.echo(f"  {warning}")
+        if notes:
+            click.echo("Notes:")
+        for note in notes:
+            click.echo(f"  {note}")
         if problems or warnings:
             click.echo(f"Total issues: {len(problems)}\nTotal warnings: {len(warnings)}")
     if error is not None:

@@ -11,7 +11,8 @@ from typing import Any
 import click
 from attrs import frozen
 
-from playbook_kernel.config import Problems, Sources
+from playbook_kernel import __version__
+from playbook_kernel.config import Problem, Problems, Sources
 from playbook_kernel.context import CommandContext
 from playbook_kernel.drivers import Reader
 from playbook_kernel.engine.job import PluginSettings
@@ -20,7 +21,7 @@ from playbook_kernel.errors import ConfigError, PlaybookError
 from playbook_kernel.loading import Loader
 from playbook_kernel.model import Configuration, DriverRef
 from playbook_kernel.model.codec import encode
-from playbook_kernel.redaction import redacted
+from playbook_kernel.redaction import redact, redacted
 
 READER = "playbook"
 
@@ -62,6 +63,14 @@ def read(options: Mapping[str, Any]) -> Setup:
     problems = Problems()
     where = sources(options)
     config = Loader(blocked=blocked).build(Reader, DriverRef(READER)).read(where, problems)
+    if options.get("verbose"):
+        enabled = sum(n.enabled for n in config.nodes.values())
+        runs = sum(s.enabled and not s.skip for s in config.scenarios)
+        click.echo(
+            f"playbook-kernel {__version__}: {where.config_dir}: {enabled} of {len(config.nodes)} nodes enabled, "
+            f"{runs} of {len(config.scenarios)} scenarios to run; results go to {where.results_dir}",
+            err=True,
+        )
     settings = PluginSettings(
         config.plugins, blocked, tuple(str(Path(f).resolve()) if f.endswith(".py") else f for f in files)
     )
@@ -81,7 +90,9 @@ def checked(options: Mapping[str, Any]) -> Setup:
         setup.problems.raise_if_any()
     warn(setup.problems.warnings)
     if setup.problems.items:
-        click.echo(f"{len(setup.problems.items)} problems in scenarios: `playbook-kernel validate` tells them", err=True)
+        click.echo(
+            f"{len(setup.problems.items)} problems in scenarios: `playbook-kernel validate` tells them", err=True
+        )
     return setup
 
 
@@ -92,27 +103,43 @@ def command_context(options: Mapping[str, Any]) -> CommandContext:
 
 
 def everything_wrong(setup: Setup, names: Sequence[str] | None) -> tuple[Plan | None, PlaybookError | None]:
-    """Make the plan even if files have problems, so that all of them are told at once."""
+    """Make the plan even if files have problems, so that all of them are told at once.
+
+    Of the scenarios only those in ``names`` count, if there are names: a mistake in one stops no other.
+    """
+    items = _relevant(setup, names)
     try:
         plan = make_plan(setup.config, names, setup.loader)
     except PlaybookError as error:
-        if not setup.problems.items:
+        if not items:
             return None, error
         more = error.problems if isinstance(error, ConfigError) else (str(error),)
-        return None, ConfigError([*_in_order(setup.problems), *more], hint=error.hint)
-    if setup.problems.items:
-        return None, ConfigError(_in_order(setup.problems))
+        return None, ConfigError(list(dict.fromkeys([*_in_order(items), *more])), hint=error.hint)
+    if items:
+        return None, ConfigError(_in_order(items))
     return plan, None
 
 
-def _in_order(problems: Problems) -> list[str]:
-    return [str(p) for p in sorted(problems.items, key=lambda p: (p.file, p.line))]
+def _relevant(setup: Setup, names: Sequence[str] | None) -> list[Problem]:
+    if not names:
+        return setup.problems.items
+    others = tuple(f"{s.directory}{os.sep}" for s in setup.config.scenarios if s.name not in names)
+    return [p for p in setup.problems.items if not f"{p.file}{os.sep}".startswith(others or ("\0",))]
+
+
+def near(text: str) -> str:
+    """A message whose leading path is said from where the user stands."""
+    return text.removeprefix(f"{Path.cwd()}{os.sep}")
+
+
+def _in_order(problems: Sequence[Problem]) -> list[str]:
+    return [str(p) for p in sorted(problems, key=lambda p: (p.file, p.line))]
 
 
 def warn(lines: Sequence[object]) -> None:
     """Tell warnings, on stderr."""
     for line in lines:
-        click.echo(f"warning: {line}", err=True)
+        click.echo(f"warning: {redact(near(str(line)))}", err=True)
 
 
 def echo_json(value: object) -> None:

@@ -19,7 +19,9 @@ from playbook_kernel import __version__
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run one scenario, or all of them."),
     "validate": ("check", "Check every file, without touching any node."),
+    "config": ("scenario", "Show every value that counts, and where it comes from."),
     "scenarios": ("listing", "List the scenarios, in the order they run."),
+    "scenario": ("scenario", "Show one scenario, or enable or disable it."),
     "nodes": ("listing", "List the nodes; --enroll trusts their host keys."),
     "status": ("listing", "Say what is configured, reachable, and how the last run went."),
     "results": ("results", "List the runs."),
@@ -99,8 +101,9 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             rows = [(name, text) for name, (_, text) in COMMANDS.items()]
-            more = sorted(n for n in _plugin_commands() if n not in COMMANDS and ":" not in n)
-            formatter.write_dl([*rows, *((n, "(from a plugin)") for n in more)])
+            points = _plugin_commands()
+            more = sorted(n for n in points if n not in COMMANDS and ":" not in n)
+            formatter.write_dl([*rows, *((n, f"(a plugin of {points[n].dist.name})") for n in more)])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -140,7 +143,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
     \b
     Try it:  playbook-kernel run --all --dry-run
     """  # noqa: D301 - click wants the character
-    ctx.obj = {k: v for k, v in options.items() if v not in (None, ())}
+    ctx.ensure_object(dict).update({k: v for k, v in options.items() if v not in (None, ())})
     ctx.obj["context"] = functools.partial(_context, ctx.obj)
 
 
@@ -153,8 +156,10 @@ def _context(options: dict[str, Any]) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point: errors become one line (and a hint) on stderr and an exit status, tracebacks stay in the log."""
+    shared: dict[str, Any] = {}
     try:
-        status = cli.main(args=None if argv is None else list(argv), prog_name="playbook-kernel", standalone_mode=False)
+        arguments = None if argv is None else list(argv)
+        status = cli.main(args=arguments, prog_name="playbook-kernel", standalone_mode=False, obj=shared)
     except click.exceptions.Exit as done:
         status = done.exit_code
     except click.ClickException as error:
@@ -167,23 +172,27 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stderr.close()
         status = 141
     except Exception as error:  # noqa: BLE001 - the last resort
-        status = _failed(error)
+        status = _failed(error, verbose=bool(shared.get("verbose")))
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _failed(error: Exception) -> int:
+def _failed(error: Exception, *, verbose: bool) -> int:
+    from pathlib import Path
+
     from playbook_kernel.errors import ConfigError, PlaybookError
     from playbook_kernel.redaction import redact
 
     if not isinstance(error, PlaybookError):
         import traceback
 
-        click.echo(redact("".join(traceback.format_exception(error))), err=True)
-        click.echo("error: that is a bug of playbook-kernel; please report it with the lines above", err=True)
+        trace = traceback.format_exception(error)
+        click.echo(redact("".join(trace if verbose else [*trace[-2:-1], trace[-1]])), err=True, nl=False)
+        more = "" if verbose else "; --verbose shows all of it"
+        click.echo(f"error: that is a bug of playbook-kernel: please report it with the lines above{more}", err=True)
         return 70
     lines = error.problems if isinstance(error, ConfigError) else str(error).splitlines() or [type(error).__name__]
     for line in lines:
-        click.echo(f"error: {redact(line)}", err=True)
+        click.echo(f"error: {redact(line.removeprefix(f'{Path.cwd()}/'))}", err=True)
     if error.hint:
         click.echo(f"hint: {redact(error.hint)}", err=True)
     return error.exit_code

@@ -41,7 +41,10 @@ def run(
         return
     if names and not plan.runnable:
         scenario = plan.scenarios[0]
+        if as_json:
+            echo_json({"run": None, "skipped": {scenario.name: "Scenario is disabled"}})
         click.echo(f"⊘ Scenario {scenario.name} was skipped: Scenario is disabled", err=as_json)
+        click.echo(f"`playbook-kernel scenario {scenario.name} --enable` enables it", err=True)
         return
     from pathlib import Path
 

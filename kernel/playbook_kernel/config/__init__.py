@@ -2,6 +2,7 @@
 
 from .convert import structure, structure_options
 from .documents import Document, Key, dotted, env_lines, load_document, read_env_file
+from .edit import set_value
 from .interpolate import interpolate, variables
 from .problems import Problem, Problems, Sources
 
@@ -16,6 +17,7 @@ __all__ = [
     "interpolate",
     "load_document",
     "read_env_file",
+    "set_value",
     "structure",
     "structure_options",
     "variables",

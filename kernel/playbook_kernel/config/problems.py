@@ -32,6 +32,7 @@ class Problems:
 
     items: list[Problem] = field(factory=list)
     warnings: list[Problem] = field(factory=list)
+    notes: list[Problem] = field(factory=list)
 
     def add(self, file: object, line: int, key: str, message: str, hint: str = "") -> None:
         """Note something that must be mended."""
@@ -40,6 +41,10 @@ class Problems:
     def warn(self, file: object, line: int, key: str, message: str, hint: str = "") -> None:
         """Note something that the user should know, and that stops nothing."""
         self._note(self.warnings, Problem(str(file), line, key, message, hint))
+
+    def note(self, file: object, line: int, key: str, message: str) -> None:
+        """Note something good to know, which only ``validate`` tells."""
+        self._note(self.notes, Problem(str(file), line, key, message))
 
     def raise_if_any(self) -> None:
         """Raise one ConfigError with every problem, in order of file and line."""

@@ -72,16 +72,32 @@ class RetryPolicy:
     """How often the deploy of one service is tried again, by error class.
 
     ``attempts`` maps an error class (see errors.py) to how many *further* tries it deserves; ``other`` serves the
-    classes that are not named; ``config`` is never retried. ``delay`` lies before each further try.
+    classes that are not named; ``config`` is never retried. ``delay`` lies before each further try. ``timeouts`` maps
+    an error class (or ``other``) to the seconds that a further try may take after such an error. ``patterns`` maps an
+    error class to texts: an error whose message holds one, in any case, is of that class.
     """
 
     other: int = 2
     attempts: Mapping[str, int] = field(factory=dict)
     delay: float = 30.0
+    timeouts: Mapping[str, float] = field(factory=dict)
+    patterns: Mapping[str, tuple[str, ...]] = field(factory=dict)
 
     def further(self, error_class: str) -> int:
         """How many further tries an error of this class deserves."""
         return 0 if error_class in ("config", "plugin", "cancelled") else self.attempts.get(error_class, self.other)
+
+    def class_of(self, error_class: str, message: str) -> str:
+        """The class of an error: by the user's patterns, else as it was seen by whoever raised it."""
+        lowered = message.lower()
+        found = (c for c, texts in self.patterns.items() if any(t.lower() in lowered for t in texts))
+        return next(found, error_class)
+
+    def timeout(self, error_class: str, otherwise: float) -> float:
+        """How long the next try may take after an error of this class; ``""``: nothing has failed yet."""
+        if not error_class:
+            return otherwise
+        return self.timeouts.get(error_class, self.timeouts.get("other", otherwise))
 
 
 @frozen

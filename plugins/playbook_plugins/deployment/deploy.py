@@ -99,11 +99,12 @@ class _Deploy:
         began = time.monotonic()
         once = _Once(started)
         attempt = 1
+        retry, failed_by = self.scenario.retry, ""
         while True:
             self._attempts[key(service.name, node)] = attempt
             self._tell(service, node, "starting", attempt=attempt)
             try:
-                with within(self.scenario.timeouts.service):
+                with within(retry.timeout(failed_by, self.scenario.timeouts.service)):
                     if attempt > 1:
                         watch.composer.reset(self.ctx, watch.session, watch.share, service.name)
                     handle = watch.composer.start(self.ctx, watch.session, watch.share, service.name)
@@ -112,11 +113,12 @@ class _Deploy:
             except PlaybookError as error:
                 current().check()
                 failed = self._blamed(error, service, node)
-                if attempt > self.scenario.retry.further(failed.error_class):
+                failed_by = retry.class_of(failed.error_class, str(failed))
+                if attempt > retry.further(failed_by):
                     self._tell(service, node, "failed", str(failed), attempt=attempt)
                     raise failed from error
                 self._tell(service, node, "retrying", str(failed), attempt=attempt)
-                current().sleep(self.scenario.retry.delay)
+                current().sleep(retry.delay)
                 attempt += 1
                 continue
             seconds = time.monotonic() - began

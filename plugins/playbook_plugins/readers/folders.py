@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import evolve, frozen
-from playbook_kernel.api import Document, Problems, Scenario, dotted
+from playbook_kernel.api import Document, Key, Problems, Scenario, dotted
 
 from .vocabulary import Execution, Filters, OrderEntry
 
 COMPOSE_NAMES = ("docker-compose.yml", "docker-compose.yaml")
 ENV_NAMES = (".env", "env", "environment.env")
+METADATA_NAMES = ("metadata.yml", "metadata.yaml", "metadata.toml")
 TEST_CONFIG_NAMES = ("test_config.json", "test_config.yaml", "config.json")
 _NUMBER = re.compile(r"\d+")
 
 
 @frozen
 class Folder:
-    """A scenario's folder, and what the order file says of it."""
+    """A scenario's folder, and what the scenarios file says of it: in ``entry``, if that is a mapping."""
 
     path: Path
     name: str
     enabled: bool = True
     description: str = ""
+    entry: tuple[Key, ...] = ()
 
 
 def first(folder: Path, names: Iterable[str]) -> Path | None:
@@ -37,8 +40,11 @@ def is_scenario(folder: Path) -> bool:
     return first(folder, COMPOSE_NAMES) is not None or (folder / "manifests").is_dir()
 
 
-def found_in(root: Path) -> list[Folder]:
-    """Every scenario below a root, by leading number, then name; folders without a number come last."""
+def found_in(root: Path, problems: Problems) -> list[Folder]:
+    """Every scenario below a root, by leading number, then name; folders without a number come last.
+
+    A folder with metadata that is none is warned about.
+    """
     if not root.is_dir():
         return []
 
@@ -46,53 +52,57 @@ def found_in(root: Path) -> list[Folder]:
         number = _NUMBER.match(path.name)
         return (int(number[0]) if number else 999_999, path.name)
 
-    return [Folder(p, p.name) for p in sorted((p for p in root.iterdir() if p.is_dir()), key=rank) if is_scenario(p)]
+    chosen = []
+    for path in sorted((p for p in root.iterdir() if p.is_dir()), key=rank):
+        if is_scenario(path):
+            chosen.append(Folder(path, path.name))
+        elif (metadata := first(path, METADATA_NAMES)) is not None:
+            problems.warn(metadata, 0, "", f"is in no scenario: there is no {COMPOSE_NAMES[0]} beside it")
+    return chosen
 
 
 def ordered(root: Path, execution: Execution, document: Document, problems: Problems) -> list[Folder]:
     """The folders in the order that the scenarios file asks for."""
     if execution.execution_mode != "custom":
-        return found_in(root)
+        return found_in(root, problems)
+
+    def wrong(where: tuple[Key, ...], message: str) -> None:
+        problems.add(document.file, document.line(*where), dotted(where), message)
+
     if not execution.custom_order:
-        problems.add(
-            document.file, document.line("execution"), "execution.custom_order", "must name scenarios in mode custom"
-        )
+        wrong(("execution", "custom_order"), "must name scenarios in mode custom")
     chosen = []
     for index, raw in enumerate(execution.custom_order):
         where = ("execution", "custom_order", index)
-        if isinstance(raw, str):
-            entry: OrderEntry | None = OrderEntry(raw)
-        elif isinstance(raw, Mapping):
-            entry = document.structure(OrderEntry, problems, where, raw)
-        else:
-            problems.add(document.file, document.line(*where), dotted(where), "expected a folder's name or a mapping")
+        if not isinstance(raw, (str, Mapping)):
+            wrong(where, "expected a folder's name or a mapping")
             continue
+        plain = isinstance(raw, str)
+        entry = OrderEntry(raw) if isinstance(raw, str) else document.structure(OrderEntry, problems, where, raw)
         if entry is None:
             continue
-        path = root / entry.directory
+        directory = entry.directory or entry.name
+        if not directory:
+            wrong(where, "directory: required key is missing")
+            continue
+        path = root / directory
         if not path.resolve().is_relative_to(root.resolve()):
-            problems.add(
-                document.file, document.line(*where), dotted(where), f"{entry.directory!r} leads out of {root}"
-            )
-        elif not is_scenario(path):
-            problems.add(
-                document.file,
-                document.line(*where),
-                dotted(where),
-                f"{entry.directory!r} is not a scenario: no {COMPOSE_NAMES[0]} in {path}",
-            )
+            wrong(where, f"{directory!r} leads out of {root}")
+        elif is_scenario(path):
+            place = () if plain else where
+            chosen.append(Folder(path, entry.name or path.name, entry.enabled, entry.description, place))
+        elif entry.enabled:
+            wrong(where, f"{directory!r} is not a scenario: no {COMPOSE_NAMES[0]} in {path}")
         else:
-            chosen.append(Folder(path, entry.name or path.name, entry.enabled, entry.description))
+            problems.warn(document.file, document.line(*where), dotted(where), f"there is no scenario {directory!r}")
     names = [f.name for f in chosen]
     for name in sorted({n for n in names if names.count(n) > 1}):
-        problems.add(
-            document.file, document.line("execution", "custom_order"), "execution.custom_order", f"{name!r} comes twice"
-        )
+        wrong(("execution", "custom_order"), f"{name!r} comes twice")
     return chosen
 
 
 def filtered(scenarios: Sequence[Scenario], filters: Filters, document: Document, problems: Problems) -> list[Scenario]:
-    """Mark what the filters leave out; a scenario without tags passes the tag tests."""
+    """Mark what the filters leave out; a scenario without a metadata file passes the tag tests."""
     names = {s.name for s in scenarios}
     for key in ("only_scenarios", "skip_scenarios"):
         for index, name in enumerate(getattr(filters, key)):
@@ -107,7 +117,11 @@ def filtered(scenarios: Sequence[Scenario], filters: Filters, document: Document
         (lambda s: bool(filters.only_scenarios) and s.name not in filters.only_scenarios, "not in only_scenarios"),
         (lambda s: s.name in filters.skip_scenarios, "in skip_scenarios"),
         (
-            lambda s: bool(filters.include_tags and s.tags) and not set(s.tags) & set(filters.include_tags),
+            lambda s: (
+                bool(filters.include_tags)
+                and not set(s.tags) & set(filters.include_tags)
+                and first(s.directory, METADATA_NAMES) is not None
+            ),
             "no tag of include_tags",
         ),
         (lambda s: bool(set(s.tags) & set(filters.exclude_tags)), "a tag of exclude_tags"),
@@ -115,21 +129,28 @@ def filtered(scenarios: Sequence[Scenario], filters: Filters, document: Document
     return [evolve(s, skip=next((why for leaves_out, why in tests if leaves_out(s)), s.skip)) for s in scenarios]
 
 
-def by_dependency(scenarios: Sequence[Scenario], problems: Problems) -> list[Scenario]:
+def by_dependency(
+    scenarios: Sequence[Scenario], documents: Mapping[str, Document], problems: Problems
+) -> list[Scenario]:
     """Move scenarios behind those they depend on, and otherwise keep the order."""
     by_name = {s.name: s for s in scenarios}
     done: dict[str, Scenario] = {}
 
+    def wrong(scenario: Scenario, index: int, message: str, hint: str = "") -> None:
+        document, where = documents[scenario.name], ("dependencies", index)
+        problems.add(document.file, document.line(*where), dotted(where), message, hint)
+
     def visit(scenario: Scenario, trail: tuple[str, ...]) -> None:
         if scenario.name in done:
             return
-        if scenario.name in trail:
-            circle = " -> ".join((*trail[trail.index(scenario.name) :], scenario.name))
-            problems.add(scenario.directory, 0, "dependencies", f"scenarios wait for one another: {circle}")
-            return
-        for name in scenario.depends_on:
+        for index, name in enumerate(scenario.depends_on):
             if name not in by_name:
-                problems.add(scenario.directory, 0, "dependencies", f"no scenario is called {name!r}")
+                near = difflib.get_close_matches(name, by_name, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else ""
+                wrong(scenario, index, f"no scenario is called {name!r}", hint)
+            elif name in (*trail, scenario.name):
+                circle = " -> ".join((*(*trail, scenario.name)[(*trail, scenario.name).index(name) :], name))
+                wrong(scenario, index, f"scenarios wait for one another: {circle}")
             else:
                 visit(by_name[name], (*trail, scenario.name))
         done.setdefault(scenario.name, scenario)

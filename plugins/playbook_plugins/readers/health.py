@@ -89,5 +89,6 @@ def checks(check: HealthCheck, document: Document, path: tuple[Key, ...], proble
             continue
         use, preset = _PROBES.get(kind, (kind, {}))
         ref = DriverRef(use, {**preset, **options}, document.origin(*where))
-        found.append(Check(ref, required=required, timeout=float(timeout)))
+        advisory = check.failure_action == "skip"  # what fails is told, and stops nothing
+        found.append(Check(ref, required=required and not advisory, timeout=float(timeout)))
     return tuple(found) or (Check(DriverRef("docker", {})),)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from playbook_kernel.api import Document, DriverRef, Node, Problems
+from playbook_kernel.api import Document, DriverRef, Key, Node, Problems, dotted
 
-from .vocabulary import NO_EFFECT, NodeEntry, NodesFile
+from . import effects
+from .vocabulary import NodeEntry, NodesFile
 
 EMBEDDED = Node("local", DriverRef("local"), composer="process", role="controller", stage_dir="", work_dir="")
 """What there is without any nodes file: this machine, with services as plain processes."""
@@ -49,9 +52,7 @@ def _node(document: Document, name: str, raw: Any, problems: Problems) -> Node |
         problems.add(document.file, document.line(*path), f"nodes.{name}", "must be a mapping of keys to values")
     if entry is None:
         return None
-    for key, why in NO_EFFECT["nodes"].items():
-        if raw.get(key) is not None:
-            problems.warn(document.file, document.line(*path, key), f"nodes.{name}.{key}", f"has no effect: {why}")
+    effects.tell(document, "nodes", problems, path)
     local = entry.transport == "local" or (entry.transport is None and entry.host == "local")
     if not 0 < entry.port < 65536:
         wrong("port", f"expected 1 to 65535, got {entry.port}")
@@ -63,6 +64,8 @@ def _node(document: Document, name: str, raw: Any, problems: Problems) -> Node |
         for key in _SSH_KEYS:
             if (value := getattr(entry, key)) is not None:
                 options[key] = value
+        if entry.enabled:
+            _check_key_file(document, path, options, problems)
     composer = entry.composer or entry.docker_compose_version
     if composer == "unknown":
         composer = "auto"
@@ -77,3 +80,32 @@ def _node(document: Document, name: str, raw: Any, problems: Problems) -> Node |
         entry.docker_compose_path,
         entry.work_dir,
     )
+
+
+def _check_key_file(document: Document, path: tuple[Key, ...], options: dict[str, Any], problems: Problems) -> None:
+    """A key that is named must be there; beside a password it is left out with a warning, as the earlier tool did."""
+    named = options.get("key_filename")
+    if not named or (Path(named).expanduser().is_file() and os.access(Path(named).expanduser(), os.R_OK)):
+        return
+    there = Path(named).expanduser().exists()
+    what = f"{named} cannot be read" if there else f"there is no file {named}"
+    where = (*path, "key_filename")
+    if options.get("password"):
+        problems.warn(document.file, document.line(*where), dotted(where), f"{what}; the password is used")
+        del options["key_filename"]
+    else:
+        problems.add(document.file, document.line(*where), dotted(where), what)
+
+
+def tell_secrets(raw: Document, problems: Problems) -> None:
+    """Note passwords that stand in the file itself; ``raw`` is the file before variables are replaced."""
+    for name, entry in (raw.data.get("nodes") or {}).items():
+        for key in ("password", "passphrase"):
+            value = entry.get(key) if isinstance(entry, Mapping) else None
+            if isinstance(value, str) and value and "${" not in value:
+                open_to_all = raw.file.stat().st_mode & 0o044
+                more = f", and others can read it: chmod 600 {raw.file.name}" if open_to_all else ""
+                where = ("nodes", name, key)
+                problems.note(
+                    raw.file, raw.line(*where), dotted(where), f"stands in the file; ${{VARIABLE}} keeps it out{more}"
+                )

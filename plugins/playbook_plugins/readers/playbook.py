@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from attrs import field, frozen
 from playbook_kernel.api import (
+    ConfigError,
     Configuration,
     Document,
     DriverRef,
@@ -16,88 +19,161 @@ from playbook_kernel.api import (
     Policy,
     Problems,
     Reader,
+    Setting,
     Sources,
     load_document,
     read_env_file,
+    set_value,
 )
 
-from .folders import by_dependency, filtered, ordered
-from .nodes import EMBEDDED, read_nodes
-from .scenario import Layers, read_scenario
-from .vocabulary import NO_EFFECT, DefaultsFile, ScenariosFile
+from . import effects
+from .folders import Folder, by_dependency, filtered, ordered
+from .nodes import EMBEDDED, read_nodes, tell_secrets
+from .scenario import Layers, metadata_file, read_scenario
+from .vocabulary import DefaultsFile, ScenariosFile
 
 T = TypeVar("T")
 REPORTERS = ("json", "csv", "markdown", "html")
 _SUFFIXES = (".yaml", ".yml", ".toml")
 
 
+@frozen
+class Files:
+    """All but the scenario folders, as it was read. ``root_origin`` says who chose the folder of scenarios."""
+
+    environ: Mapping[str, str] = field(repr=False)
+    scenarios_doc: Document
+    defaults_doc: Document
+    nodes_doc: Document | None
+    scenarios: ScenariosFile
+    defaults: DefaultsFile
+    nodes: Mapping[str, Node]
+    root: Path
+    root_origin: str
+    folders: Sequence[Folder] = ()
+
+    @property
+    def layers(self) -> Layers:
+        """What stands below a scenario's own metadata."""
+        return Layers(self.scenarios, self.defaults, self.environ, self.nodes, self.scenarios_doc, self.defaults_doc)
+
+    @property
+    def policy(self) -> Policy:
+        """How the campaign as a whole behaves."""
+        between, retry = self.scenarios.inter_scenario, self.scenarios.execution_config.retry_strategy
+        retries = between.retry_count if between.retry_count is not None else retry.scenario_level_retries
+        return Policy(
+            max(0.0, between.wait_between_scenarios),
+            between.continue_on_failure,
+            1 if retries is None else max(0, retries),
+            30.0 if between.retry_interval is None else max(0.0, between.retry_interval),
+            self.scenarios.isolation,
+        )
+
+
 class PlaybookReader(Reader[NoOptions]):
     """Reads nodes, scenarios and defaults (.yaml, .yml or .toml) and the scenario folders."""
 
     def read(self, sources: Sources, problems: Problems) -> Configuration:
-        if not sources.config_dir.is_dir() and sources.config_dir != sources.working_dir / "config":
-            problems.add(sources.config_dir, 0, "", "there is no such folder", "see --config-dir")
-        environ = _environment(sources, problems)
-        scenarios_doc = _document(sources, "scenarios", environ, problems)
-        defaults_doc = _document(sources, "defaults", environ, problems)
-        scenarios = _file(ScenariosFile, scenarios_doc, "scenarios", problems)
-        defaults = _file(DefaultsFile, defaults_doc, "defaults", problems)
-        nodes = self._nodes(sources, environ, problems)
-        layers = Layers(scenarios, defaults, environ, nodes)
-        root = scenarios_root(sources, scenarios)
-        if not root.is_dir():
-            problems.add(root, 0, "", "there is no such folder of scenarios", "see --scenarios-dir")
-        folders = ordered(root, scenarios.execution, scenarios_doc, problems)
-        found = [read_scenario(folder, layers, problems) for folder in folders]
-        arranged = by_dependency(filtered(found, scenarios.filters, scenarios_doc, problems), problems)
-        between = scenarios.inter_scenario
-        reports = defaults.reports or scenarios.reports
+        files = read_files(sources, problems)
+        layers = files.layers
+        found = [read_scenario(folder, layers, problems) for folder in files.folders]
+        documents = {scenario.name: document for scenario, document in found}
+        chosen = filtered([s for s, _ in found], files.scenarios.filters, files.scenarios_doc, problems)
         return Configuration(
-            nodes=nodes,
-            scenarios=tuple(arranged),
-            policy=Policy(
-                max(0.0, between.wait_between_scenarios),
-                between.continue_on_failure,
-                max(0, between.retry_count),
-                30.0 if between.retry_interval is None else max(0.0, between.retry_interval),
-                scenarios.isolation,
-            ),
-            plugins=PluginPolicy(
-                tuple(defaults.plugins.disable), dict(defaults.plugins.prefer), tuple(defaults.plugins.require)
-            ),
-            reporters=tuple(DriverRef(name) for name in reports or REPORTERS),
+            nodes=files.nodes,
+            scenarios=tuple(by_dependency(chosen, documents, problems)),
+            policy=files.policy,
+            plugins=_plugins(files.defaults),
+            reporters=tuple(DriverRef(n) for n in files.defaults.reports or files.scenarios.reports or REPORTERS),
             warnings=tuple(str(w) for w in problems.warnings),
         )
 
-    def _nodes(self, sources: Sources, environ: Mapping[str, str], problems: Problems) -> dict[str, Node]:
-        path = _path(sources, "nodes", problems)
-        if path is None:
-            return {EMBEDDED.name: EMBEDDED}
-        raw = load_document(path, Problems(), None)
+    def explain(self, sources: Sources) -> Sequence[Setting]:
+        from .explain import settings
 
-        def unset(where: tuple[str | int, ...], name: str) -> str | None:
-            off = len(where) > 1 and raw.at(*where[:2], "enabled") is False
-            return f"variable {name} is not set; the node is disabled" if off else None
+        return settings(sources, read_files(sources, Problems()))
 
-        return read_nodes(load_document(path, problems, environ, unset=unset), problems)
+    def enable(self, sources: Sources, scenario: str, *, enabled: bool) -> Path:
+        """In the entry of ``custom_order`` where there is one, else in the scenario's metadata."""
+        files = read_files(sources, Problems())
+        folder = next((f for f in files.folders if f.name == scenario), None)
+        if folder is None:
+            names = [f.name for f in files.folders]
+            near = difflib.get_close_matches(scenario, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names) or 'none'}"
+            raise ConfigError([f"no scenario is called {scenario!r}"], hint=hint)
+        metadata = metadata_file(folder.path)
+        if not folder.entry:
+            set_value(metadata, ("enabled",), enabled)
+            return metadata
+        if enabled and load_document(metadata, Problems(), None).at("enabled") is False:
+            set_value(metadata, ("enabled",), enabled)
+        set_value(files.scenarios_doc.file, (*folder.entry, "enabled"), enabled)
+        return files.scenarios_doc.file
 
 
-def scenarios_root(sources: Sources, scenarios: ScenariosFile) -> Path:
-    """Where scenarios are: the flag, the file's scenarios_root, config/scenarios, scenarios."""
+def read_files(sources: Sources, problems: Problems) -> Files:
+    """Read everything but the scenario folders, and find those."""
+    if not sources.config_dir.is_dir() and sources.config_dir != sources.working_dir / "config":
+        problems.add(sources.config_dir, 0, "", "there is no such folder", "see --config-dir")
+    environ = _environment(sources, problems)
+    scenarios_doc = _document(sources, "scenarios", environ, problems)
+    defaults_doc = _document(sources, "defaults", environ, problems)
+    scenarios = _file(ScenariosFile, scenarios_doc, "scenarios", problems)
+    defaults = _file(DefaultsFile, defaults_doc, "defaults", problems)
+    nodes_doc = _nodes_document(sources, environ, problems)
+    nodes = {EMBEDDED.name: EMBEDDED} if nodes_doc is None else read_nodes(nodes_doc, problems)
+    root, origin = scenarios_root(sources, scenarios, scenarios_doc)
+    if not root.is_dir():
+        problems.add(root, 0, "", "there is no such folder of scenarios", "see --scenarios-dir")
+    stray = sources.config_dir / "benchmark.yaml"
+    if stray.is_file():
+        problems.warn(stray, 0, "", "has no effect: benchmark and load in a scenario's metadata take its place")
+    folders = ordered(root, scenarios.execution, scenarios_doc, problems)
+    return Files(environ, scenarios_doc, defaults_doc, nodes_doc, scenarios, defaults, nodes, root, origin, folders)
+
+
+def _plugins(defaults: DefaultsFile) -> PluginPolicy:
+    section = defaults.plugins
+    return PluginPolicy(tuple(section.disable), dict(section.prefer), tuple(section.require))
+
+
+def _nodes_document(sources: Sources, environ: Mapping[str, str], problems: Problems) -> Document | None:
+    path = _path(sources, "nodes", problems)
+    if path is None:
+        return None
+    raw = load_document(path, Problems(), None)
+    tell_secrets(raw, problems)
+
+    def unset(where: tuple[str | int, ...], name: str) -> str | None:
+        off = len(where) > 1 and raw.at(*where[:2], "enabled") is False
+        return f"variable {name} is not set; the node is disabled" if off else None
+
+    return load_document(path, problems, environ, unset=unset)
+
+
+def scenarios_root(sources: Sources, scenarios: ScenariosFile, document: Document) -> tuple[Path, str]:
+    """Where scenarios are, and who says so: the flag, the file's scenarios_root, config/scenarios, scenarios."""
     if sources.scenarios_dir is not None:
-        return sources.scenarios_dir
+        return sources.scenarios_dir, "--scenarios-dir"
     if scenarios.execution.scenarios_root:
-        return sources.working_dir / Path(scenarios.execution.scenarios_root).expanduser()
+        origin = f"{document.file}:{document.line('execution', 'scenarios_root')}"
+        return sources.working_dir / Path(scenarios.execution.scenarios_root).expanduser(), origin
     below = sources.config_dir / "scenarios"
-    return below if below.is_dir() else sources.working_dir / "scenarios"
+    return (below if below.is_dir() else sources.working_dir / "scenarios"), "default"
+
+
+def env_files(sources: Sources) -> list[Path]:
+    """The env files that are read, the stronger one last."""
+    return [p for p in (sources.working_dir / ".env", sources.config_dir / ".env") if p.is_file()]
 
 
 def _environment(sources: Sources, problems: Problems) -> dict[str, str]:
     """The process environment, over config/.env, over .env: a file never overrides what is set."""
     found: dict[str, str] = {}
-    for path in (sources.working_dir / ".env", sources.config_dir / ".env"):
-        if path.is_file():
-            found |= read_env_file(path, problems)
+    for path in env_files(sources):
+        found |= read_env_file(path, problems)
     return {**found, **sources.environ}
 
 
@@ -115,7 +191,5 @@ def _document(sources: Sources, stem: str, environ: Mapping[str, str], problems:
 
 def _file(cls: type[T], document: Document, kind: str, problems: Problems) -> T:
     made = document.structure(cls, problems)
-    for key, why in NO_EFFECT[kind].items():
-        if document.data.get(key) is not None:
-            problems.warn(document.file, document.line(key), key, f"has no effect: {why}")
+    effects.tell(document, kind, problems)
     return made if made is not None else cls()

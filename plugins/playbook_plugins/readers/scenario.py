@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attrs import define, evolve, field, frozen
+from attrs import asdict, define, evolve, field, frozen
 from playbook_kernel.api import (
     Check,
     Condition,
@@ -20,9 +20,11 @@ from playbook_kernel.api import (
     Problems,
     RetryPolicy,
     Scenario,
+    Secret,
     Service,
     Timeouts,
     dotted,
+    is_secret_name,
     load_document,
     read_env_file,
 )
@@ -30,10 +32,9 @@ from playbook_kernel.api import (
 from playbook_plugins import compose_file
 from playbook_plugins.compose_file import ComposeFile
 
-from . import health
-from .folders import COMPOSE_NAMES, ENV_NAMES, TEST_CONFIG_NAMES, Folder, first
+from . import effects, health
+from .folders import COMPOSE_NAMES, ENV_NAMES, METADATA_NAMES, TEST_CONFIG_NAMES, Folder, first
 from .vocabulary import (
-    NO_EFFECT,
     Concurrency,
     DefaultsFile,
     MetadataFile,
@@ -43,7 +44,6 @@ from .vocabulary import (
 )
 
 T = TypeVar("T")
-METADATA_NAMES = ("metadata.yml", "metadata.yaml", "metadata.toml")
 COLLECTION_MODES: Mapping[str, str] = {
     "basic": "basic",
     "minimal": "basic",
@@ -53,12 +53,48 @@ COLLECTION_MODES: Mapping[str, str] = {
     "full": "comprehensive",
 }
 _SAFE_NAME = re.compile(r"[^\x00-\x1f/\\]+")
+_SECRET_LENGTH = 8
+_NUMBER = re.compile(r"[0-9.,]*")
 _ERROR_CLASSES = {
     "network_error": "network",
     "image_pull_error": "image",
     "startup_error": "start",
     "health_check_error": "health",
+    "default": "other",
 }
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
+
+
+def bytes_of(value: float | str) -> float | None:
+    """A size in bytes; numbers without a unit are GB, and MB if there are 1024 or more of them. None if it is none.
+
+    >>> bytes_of("80GiB") == 80 * 2**30, bytes_of(80) == 80e9, bytes_of(81920) == 81920e6
+    (True, True, True)
+    """
+    match = _SIZE.fullmatch(str(value))
+    if match is None:
+        return None
+    number, unit, binary = float(match[1]), match[2].lower(), match[3]
+    if not unit:
+        return number * (1e6 if number >= 1024 else 1e9)
+    power = "kmgt".index(unit) + 1
+    return float(number * (1024 if binary else 1000) ** power)
+
+
+def mode_layers(own: Document, defaults: Document, scenarios: Document) -> tuple[tuple[Document, tuple[Key, ...]], ...]:
+    """Where the collection mode may be said, the strongest first."""
+    return (
+        (own, ("collection_mode",)),
+        (own, ("test_execution", "collection_mode")),
+        (own, ("deployment", "test_execution", "collection_mode")),
+        (defaults, ("test_execution", "collection_mode")),
+        (defaults, ("collection_mode",)),
+        (scenarios, ("execution_config", "default_collection_mode")),
+    )
+
+
+def _error_class(name: str) -> str:
+    return _ERROR_CLASSES.get(name, name.removesuffix("_error"))
 
 
 @frozen
@@ -69,6 +105,8 @@ class Layers:
     defaults: DefaultsFile
     environ: Mapping[str, str] = field(repr=False)
     nodes: Mapping[str, Node]
+    scenarios_doc: Document = field(repr=False)
+    defaults_doc: Document = field(repr=False)
 
 
 def pick(*values: T | None) -> T | None:
@@ -76,9 +114,23 @@ def pick(*values: T | None) -> T | None:
     return next((v for v in values if v is not None), None)
 
 
-def read_scenario(folder: Folder, layers: Layers, problems: Problems) -> Scenario:
-    """Read everything of a folder; whatever is wrong goes to ``problems``."""
-    return _Reading(folder, layers, problems).scenario()
+def metadata_file(directory: Path) -> Path:
+    """The metadata file of a scenario; where it would be if there is none."""
+    return first(directory, METADATA_NAMES) or directory / METADATA_NAMES[1]
+
+
+def read_scenario(folder: Folder, layers: Layers, problems: Problems) -> tuple[Scenario, Document]:
+    """Read everything of a folder; whatever is wrong goes to ``problems``, but of a disabled one only as a warning."""
+    own = Problems()
+    reading = _Reading(folder, layers, own)
+    scenario = reading.scenario()
+    for problem in own.items:
+        tell = problems.add if scenario.enabled else problems.warn
+        tell(problem.file, problem.line, problem.key, problem.message, problem.hint)
+    for warning in own.warnings:
+        problems.warn(warning.file, warning.line, warning.key, warning.message, warning.hint)
+    effects.tell(reading.document, "metadata", problems)
+    return scenario, reading.document
 
 
 @define
@@ -95,19 +147,31 @@ class _Reading:
     def __init__(self, folder: Folder, layers: Layers, problems: Problems) -> None:
         self.folder, self.layers, self.problems = folder, layers, problems
         self.directory = folder.path
-        present = [self.directory / n for n in METADATA_NAMES if (self.directory / n).is_file()]
-        if len(present) > 1:
-            problems.add(present[1], 0, "", f"{present[0].name} is there too", "keep one of them")
-        self.file = present[0] if present else self.directory / METADATA_NAMES[0]
+        self.file = metadata_file(self.directory)
+        present = [n for n in METADATA_NAMES if (self.directory / n).is_file()]
+        if len(present) > 1 and self.file.suffix != ".toml" and METADATA_NAMES[2] in present:
+            problems.add(
+                self.directory / METADATA_NAMES[2], 0, "", f"{self.file.name} is there too", "keep one of them"
+            )
+        elif len(present) > 1:
+            problems.warn(self.directory / present[1], 0, "", f"is not read: {self.file.name} is there too")
         self.document = load_document(self.file, problems, layers.environ) if present else Document(self.file)
         self.metadata = self.document.structure(MetadataFile, problems) or MetadataFile()
-        for key, why in NO_EFFECT["metadata"].items():
-            if self.document.data.get(key) is not None:
-                problems.warn(self.file, self.document.line(key), key, f"has no effect: {why}")
         self.composes: dict[Path, ComposeFile] = {}
         env = first(self.directory, ENV_NAMES)
         self.env_file = env
-        self.env = read_env_file(env, problems) if env else {}
+        self.env = self._env(env) if env else {}
+
+    def _env(self, path: Path) -> dict[str, str]:
+        """What compose will see. Compose reads lines that we do not, so those are no problem; `validate-env` is strict."""
+        strange = Problems()
+        found = read_env_file(path, strange)
+        for problem in strange.items:
+            self.problems.warn(problem.file, problem.line, problem.key, problem.message, problem.hint)
+        for name, value in found.items():
+            if is_secret_name(name) and len(value) >= _SECRET_LENGTH and not _NUMBER.fullmatch(value):
+                Secret(value)  # known from now on, so that no log and no report shows it
+        return found
 
     def wrong(self, path: tuple[Key, ...], message: str, hint: str = "") -> None:
         self.problems.add(self.file, self.document.line(*path), dotted(path), message, hint)
@@ -137,12 +201,17 @@ class _Reading:
             env_file=self.env_file,
             uploads=self._uploads(),
             description=meta.description or self.folder.description,
-            tags=tuple(meta.tags),
-            enabled=self.folder.enabled,
+            tags=tuple(str(t) for t in meta.tags),
+            enabled=self.folder.enabled and meta.enabled is not False,
             depends_on=tuple(meta.dependencies),
             estimated_duration=meta.estimated_duration,
             max_concurrent_services=max(1, _said(concurrency, "max_concurrent_services") or 5),
-            max_concurrent_checks=max(1, _said(concurrency, "max_concurrent_health_checks") or 10),
+            max_concurrent_checks=max(
+                1,
+                _said(concurrency, "max_concurrent_health_checks")
+                or _said(concurrency, "max_workers_health_check")
+                or 10,
+            ),
             retry=self._retry(),
             timeouts=self._timeouts(concurrency, timeout),
             info=self._info(),
@@ -153,9 +222,28 @@ class _Reading:
         info: dict[str, Any] = {
             "version": str(meta.version), "author": meta.author, "collection_mode": None,
             "created": None if meta.created is None else str(meta.created),
-            "title": meta.name, "resource_requirements": dict(meta.resource_requirements),
+            "title": meta.name, "requirements": self._requirements(),
+            "resource_requirements": {k: v for k, v in asdict(meta.resource_requirements).items() if v is not None},
         }  # fmt: skip
         return {k: v for k, v in info.items() if v}
+
+    def _requirements(self) -> dict[str, float]:
+        """What discovery checks: sizes in bytes, and a count of nodes."""
+        wanted = self.metadata.resource_requirements
+        found: dict[str, float] = {}
+        for key in ("min_gpu_memory", "min_memory_gb"):
+            value = getattr(wanted, key)
+            size = None if value is None else bytes_of(value)
+            if value is not None and size is None:
+                self.wrong(("resource_requirements", key), f"expected GB or a text such as 80GiB, got {value!r}")
+            elif size is not None:
+                found[key.removesuffix("_gb")] = size
+        if wanted.min_nodes is not None:
+            enabled = sum(n.enabled for n in self.layers.nodes.values())
+            if wanted.min_nodes > enabled:
+                self.wrong(("resource_requirements", "min_nodes"), f"{wanted.min_nodes} are needed, {enabled} enabled")
+            found["min_nodes"] = wanted.min_nodes
+        return found
 
     # -- services -------------------------------------------------------------------------------------------------
 
@@ -163,12 +251,12 @@ class _Reading:
         """Both homes of services; the top-level one wins where both are given, and that is said."""
         meta = self.metadata
         below = meta.deployment.services if meta.deployment else None
-        if meta.services is not None:
+        if meta.services:
             if below:
                 where = self.document.line("deployment", "services")
                 self.problems.warn(self.file, where, "deployment.services", "is not used: services is given too")
             return meta.services, ("services",)
-        return below or [], ("deployment", "services")
+        return (below, ("deployment", "services")) if below else ([], ("services",))
 
     def _services(self) -> tuple[Service, ...]:
         raw, home = self._entries()
@@ -197,10 +285,10 @@ class _Reading:
         return placed
 
     def _nodes_of(self, entry: ServiceEntry, path: tuple[Key, ...]) -> tuple[str, ...]:
-        single = [entry.node] if isinstance(entry.node, str) else entry.node or []
-        if entry.nodes and single and entry.nodes != single:
+        single, several = ([v] if isinstance(v, str) else v or [] for v in (entry.node, entry.nodes))
+        if several and single and several != single:
             self.wrong((*path, "node"), "node and nodes say different things", "keep one of them")
-        names = entry.nodes or single
+        names = several or single
         if not names:
             only = self._only_node()
             if only is None:
@@ -274,11 +362,17 @@ class _Reading:
         )
         check = health.merged(entry.health_check, self.layers.defaults.service_health_check)
         policy = health.policy(check, self._health_timeout())
+        strategy = entry.health_check.strategy
+        if strategy is not None and strategy.lower() not in health.STRATEGIES:
+            where = (*path, "health_check", "strategy")
+            known = f"known: {', '.join(health.STRATEGIES)}"
+            text = f"{strategy!r} is not known; standard is used"
+            self.problems.warn(self.file, self.document.line(*where), dotted(where), text, known)
         checks: tuple[Check, ...] = ()
         if policy.enabled and not one_shot:
             source, where = self.document, (*path, "health_check")
             if entry.health_check.checks is None and check.checks is not None:
-                where = ("service_health_check",)
+                source, where = self.layers.defaults_doc, ("service_health_check",)
             checks = health.checks(check, source, where, self.problems)
         edges = tuple(Edge(n, c) for n, c in after.items() if n in by_name)
         return Service(entry.name, placed.nodes, placed.compose, edges, checks, policy, one_shot)
@@ -397,10 +491,20 @@ class _Reading:
             return "comprehensive" if services >= 3 else "standard"
         mode = COLLECTION_MODES.get(said.lower())
         if mode is None:
-            self.wrong(
-                ("test_execution", "collection_mode"), f"unknown mode {said!r}", "basic, standard or comprehensive"
-            )
+            document, where = self._mode_place()
+            text = f"unknown mode {said!r}"
+            hint = f"known: {', '.join(COLLECTION_MODES)}"
+            self.problems.add(document.file, document.line(*where), dotted(where), text, hint)
         return mode or "standard"
+
+    def _mode_place(self) -> tuple[Document, tuple[Key, ...]]:
+        """Where the mode that counts was said."""
+        layers = self.layers
+        return next(
+            (document, path)
+            for document, path in mode_layers(self.document, layers.defaults_doc, layers.scenarios_doc)
+            if document.at(*path) is not None
+        )
 
     def _collectors(self, mode: str, execution: TestExecution) -> tuple[DriverRef, ...]:
         paths = list(execution.result_paths or ())
@@ -410,10 +514,19 @@ class _Reading:
     # -- patience -------------------------------------------------------------------------------------------------
 
     def _retry(self) -> RetryPolicy:
-        strategy = self.layers.scenarios.execution_config.retry_strategy
-        return RetryPolicy(
+        config = self.layers.scenarios.execution_config
+        strategy = config.retry_strategy
+        smart = strategy.smart_timeout or config.smart_timeout
+        retry = RetryPolicy(
             max(0, strategy.service_level_retries), dict(strategy.by_error_class), max(0.0, strategy.retry_delay)
         )
+        if smart is None or not smart.enabled:
+            return retry
+        timeouts = {_error_class(k): float(v) for k, v in smart.timeout_by_error_type.items() if v > 0}
+        patterns = {
+            _error_class(k): tuple(map(str, v if isinstance(v, list) else [v])) for k, v in smart.error_patterns.items()
+        }
+        return evolve(retry, timeouts=timeouts, patterns=patterns)
 
     def _timeouts(self, concurrency: Sequence[Concurrency], benchmark: float | None) -> Timeouts:
         base = Timeouts()

@@ -59,9 +59,9 @@ class Execution:
 
 @frozen
 class OrderEntry:
-    """An entry of ``custom_order`` that is a mapping."""
+    """An entry of ``custom_order`` that is a mapping: ``directory``, or ``name`` where both are the same."""
 
-    directory: str
+    directory: str | None = None
     name: str | None = None
     enabled: bool = True
     description: str = ""
@@ -83,7 +83,7 @@ class InterScenario:
 
     wait_between_scenarios: float = 60.0
     continue_on_failure: bool = False
-    retry_count: int = 1
+    retry_count: int | None = None
     retry_interval: float | None = None
 
 
@@ -100,7 +100,11 @@ class Concurrency:
 
 @frozen
 class SmartTimeout:
-    """``smart_timeout``: how long a service's deploy may take once an error of a class was seen."""
+    """``smart_timeout``: how long a service's next try may take after an error of some kind.
+
+    ``timeout_by_error_type``: seconds by network_error, image_pull_error, startup_error, health_check_error, default.
+    ``error_patterns``: texts that make an error one of that kind.
+    """
 
     enabled: bool = True
     timeout_by_error_type: Mapping[str, float] = field(factory=dict)
@@ -200,7 +204,7 @@ class ServiceEntry:
 
     name: str
     compose_file: str | None = None
-    nodes: list[str] | None = None
+    nodes: str | list[str] | None = None
     node: str | list[str] | None = None
     depends_on: list[str] = field(factory=list)
     health_check: HealthCheck = field(factory=HealthCheck)
@@ -235,6 +239,19 @@ class LoadEntry:
 
 
 @frozen
+class Resources:
+    """``resource_requirements``: checked before anything is deployed.
+
+    ``min_gpu_memory`` is of each accelerator, ``min_memory_gb`` of each node: a number of GB, or a text such as 80GiB.
+    ``min_nodes``: enabled nodes.
+    """
+
+    min_gpu_memory: int | float | str | None = None
+    min_memory_gb: int | float | str | None = None
+    min_nodes: int | None = None
+
+
+@frozen
 class MetadataFile:
     """The metadata file of a scenario."""
 
@@ -243,10 +260,11 @@ class MetadataFile:
     version: str | float | int = "1.0"
     author: str | None = None
     created: Any = None
-    tags: list[str] = field(factory=list)
+    enabled: bool | None = None
+    tags: list[str | int | float] = field(factory=list)
     estimated_duration: float = 0.0
     dependencies: list[str] = field(factory=list)
-    resource_requirements: Mapping[str, Any] = field(factory=dict)
+    resource_requirements: Resources = field(factory=Resources)
     services: list[Mapping[str, Any]] | None = None
     test_execution: TestExecution | None = None
     deployment: DeploymentSection | None = None
@@ -258,22 +276,54 @@ class MetadataFile:
     concurrent_execution: Concurrency = field(factory=Concurrency)
 
 
-NO_EFFECT: Mapping[str, Mapping[str, str]] = {
+NO_EFFECT: Mapping[str, Mapping[tuple[str, ...], str]] = {
     "nodes": {
-        "results_path": "results are kept on the controller, in the results folder",
-        "env_vars": "put variables into the scenario's .env",
+        ("results_path",): "results are kept on the controller, in the results folder",
+        ("env_vars",): "put variables into the scenario's .env",
     },
     "scenarios": {
-        "monitoring": "the lifecycle is recorded in the journal and the reports",
-        "notifications": "no notification plugin is installed",
+        ("monitoring",): "the lifecycle is recorded in the journal and the reports",
+        ("notifications",): "no notification plugin is installed",
     },
     "defaults": {
-        "file_operations": "transfers are verified and bounded by the session",
-        "progress_display": "the live view adapts to the terminal by itself",
-        "system_resources": "`playbook-kernel health` has its own limits",
+        ("file_operations",): "transfers are verified and bounded by the session",
+        ("progress_display",): "the live view adapts to the terminal by itself",
+        ("system_resources",): "`playbook-kernel health` has its own limits",
     },
     "metadata": {
-        "artifacts_collection": "result_paths and collection_mode of test_execution say what is collected",
+        ("artifacts_collection",): "result_paths and collection_mode of test_execution say what is collected",
+        ("deployment", "platform"): "each node's composer is found by looking at the node",
     },
 }
 """Keys that the earlier templates show and that do nothing here, and why: one warning each."""
+
+OFF_HAS_NO_EFFECT: Mapping[str, Mapping[tuple[str, ...], str]] = {
+    "scenarios": {
+        ("execution_config", "retry_strategy", "retry_only_failed"): "only what failed is ever tried again",
+    },
+    "defaults": {
+        ("test_execution", "wait_for_all_services"): "the test starts when all services are ready",
+    },
+    "metadata": {
+        ("test_execution", "wait_for_all_services"): "the test starts when all services are ready",
+        ("deployment", "test_execution", "wait_for_all_services"): "the test starts when all services are ready",
+    },
+}
+"""Switches that cannot be switched off here."""
+
+NEWLY_LIVE: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "scenarios": (
+        ("inter_scenario", "retry_interval"),
+        ("execution_config", "retry_strategy", "scenario_level_retries"),
+        ("execution_config", "retry_strategy", "smart_timeout"),
+        ("execution_config", "smart_timeout"),
+    ),
+    "defaults": (
+        ("service_health_check", "strategy"),
+        ("service_health_check", "startup_timeout"),
+        ("service_health_check", "check_interval"),
+        ("concurrent_execution",),
+    ),
+    "metadata": (("dependencies",), ("resource_requirements",), ("concurrent_execution",)),
+}
+"""Keys that the earlier tool read past and that are enforced here: ``validate`` tells them once."""
