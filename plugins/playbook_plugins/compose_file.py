@@ -5,13 +5,14 @@ Interpolation follows Compose: ``${V}``, ``$V``, ``${V:-x}``, ``${V-x}``, ``${V:
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from playbook_kernel.api import Condition, Document, Problems, dotted, load_document
 
 _CONDITIONS: Mapping[str, Condition] = {
@@ -55,6 +56,14 @@ class ComposeService:
     files: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
     replicas: int = 1
+
+    def sources(self, section: str) -> list[str]:
+        """The names of the ``configs`` or ``secrets`` that the service is given."""
+        items = self.raw.get(section)
+        named = (
+            [i.get("source") if isinstance(i, Mapping) else i for i in items if i] if isinstance(items, list) else []
+        )
+        return [str(name) for name in named]
 
 
 @frozen
@@ -111,14 +120,18 @@ def referenced(value: Any) -> set[str]:
 
 
 def load(path: Path, env: Mapping[str, str], problems: Problems) -> ComposeFile:
-    """Read a compose file. Problems carry file:line and key; services that cannot be read are left out."""
+    """Read a compose file and those it includes. Problems carry file:line and key; what cannot be read is left out."""
+    return _load(path, env, problems, frozenset({path.resolve()}))
+
+
+def _load(path: Path, env: Mapping[str, str], problems: Problems, seen: frozenset[Path]) -> ComposeFile:
     document = load_document(path, problems, None)
-    services = document.at("services")
+    found = _included(document, env, problems, seen)
+    services = document.data.get("services", {} if found else None)
     if not isinstance(services, Mapping):
         if document.data:
             problems.add(path, document.line("services"), "services", "must be a mapping of services")
-        return ComposeFile(path, document)
-    found = {}
+        return ComposeFile(path, document, found)
     for name, raw in services.items():
         if not isinstance(raw, Mapping):
             problems.add(path, document.line("services", name), f"services.{name}", "must be a mapping")
@@ -136,6 +149,30 @@ def load(path: Path, env: Mapping[str, str], problems: Problems) -> ComposeFile:
     return ComposeFile(path, document, found)
 
 
+def _included(
+    document: Document, env: Mapping[str, str], problems: Problems, seen: frozenset[Path]
+) -> dict[str, ComposeService]:
+    """The services of the files that ``include`` names; their own files are told as seen from the including one."""
+    found: dict[str, ComposeService] = {}
+    entries = document.data.get("include")
+    for number, entry in enumerate(entries if isinstance(entries, list) else []):
+        paths = entry.get("path") if isinstance(entry, Mapping) else entry
+        for name in paths if isinstance(paths, list) else [paths]:
+            path = document.file.parent / str(name)
+            if path.resolve() in seen or not path.is_file():
+                why = "includes itself" if path.resolve() in seen else f"there is no file {name!r}"
+                problems.add(document.file, document.line("include", number), f"include[{number}]", why)
+                continue
+            folder = PurePosixPath(str(name)).parent
+            for service in _load(path, env, problems, seen | {path.resolve()}).services.values():
+                found[service.name] = evolve(
+                    service,
+                    env_files=tuple(_below(folder, f) for f in service.env_files),
+                    files=tuple(sorted({str(name), *(_below(folder, f) for f in service.files)})),
+                )
+    return found
+
+
 class _Service:
     """Reads one service; every accessor notes its own problems."""
 
@@ -143,6 +180,7 @@ class _Service:
         self, document: Document, name: str, env: Mapping[str, str], problems: Problems, siblings: Mapping[str, Any]
     ) -> None:
         self.document, self.name, self.problems = document, name, problems
+        self.extended: list[str] = []
         raw = self._extended(siblings[name], siblings, {name})
         self.raw: Mapping[str, Any] = self._replaced(raw, env, ("services", name))
 
@@ -173,22 +211,32 @@ class _Service:
         self.problems.add(self.document.file, self.document.line(*path), dotted(path), message)
 
     def _extended(self, raw: Mapping[str, Any], siblings: Mapping[str, Any], seen: set[str]) -> Mapping[str, Any]:
-        """Follow ``extends`` within this file; another file is read by Compose alone, and that is said."""
+        """Follow ``extends``, in this file and into others."""
         extends = raw.get("extends")
         if extends is None:
             return raw
         base, file = (extends, None) if isinstance(extends, str) else (extends.get("service"), extends.get("file"))
         rest = {k: v for k, v in raw.items() if k != "extends"}
         if file:
-            where = self.document.line("services", self.name, "extends")
-            self.problems.warn(
-                self.document.file, where, f"services.{self.name}.extends", f"what {file} adds is seen by Compose alone"
-            )
-            return rest
+            return _merged(self._of_other_file(str(file), str(base)), rest)
         if base in seen or not isinstance(siblings.get(base), Mapping):
             self._problem("extends", f"there is no other service {base!r} in this file")
             return rest
-        return {**self._extended(siblings[base], siblings, {*seen, base}), **rest}
+        return _merged(self._extended(siblings[base], siblings, {*seen, base}), rest)
+
+    def _of_other_file(self, file: str, name: str) -> Mapping[str, Any]:
+        """A service of another file, its paths as seen from this one."""
+        path = self.document.file.parent / file
+        if not path.is_file():
+            self._problem("extends", f"there is no file {file!r}")
+            return {}
+        other = load_document(path, self.problems, None)
+        siblings = other.at("services")
+        if not isinstance(siblings, Mapping) or not isinstance(siblings.get(name), Mapping):
+            self._problem("extends", f"there is no service {name!r} in {file}")
+            return {}
+        self.extended.append(file)
+        return _moved(self._extended(siblings[name], siblings, {name}), PurePosixPath(file).parent)
 
     def _replaced(self, value: Any, env: Mapping[str, str], path: tuple[str | int, ...]) -> Any:
         if isinstance(value, str):
@@ -273,7 +321,7 @@ class _Service:
         return [str(i.get("path")) if isinstance(i, Mapping) else str(i) for i in items]
 
     def _files(self) -> list[str]:
-        found = self._env_files()
+        found = [*self.extended, *self._env_files()]
         for item in self._list("volumes"):
             if isinstance(item, Mapping):
                 source = str(item.get("source") or "") if item.get("type") == "bind" else ""
@@ -293,6 +341,62 @@ class _Service:
         deploy = self.raw.get("deploy")
         value = deploy.get("replicas", 1) if isinstance(deploy, Mapping) else self.raw.get("scale", 1)
         return value if isinstance(value, int) and not isinstance(value, bool) else 1
+
+
+_JOINED = ("ports", "expose", "volumes", "env_file", "tmpfs", "dns", "devices", "configs", "secrets", "cap_add")
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``extends`` makes of a service and its base: maps are united, some lists are joined, the rest is replaced."""
+    found = {**base, **own}
+    for key in set(base) & set(own):
+        one, other = base[key], own[key]
+        if key in ("environment", "labels"):
+            found[key] = {**_mapping(one), **_mapping(other)}
+        elif isinstance(one, Mapping) and isinstance(other, Mapping):
+            found[key] = {**one, **other}
+        elif key in _JOINED:
+            found[key] = [*_items(one), *_items(other)]
+    return found
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    pairs = (str(item).partition("=") for item in _items(value))
+    return {name: text if equals else None for name, equals, text in pairs}
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _moved(raw: Mapping[str, Any], folder: PurePosixPath) -> dict[str, Any]:
+    """A service with its relative paths told from the folder above ``folder``."""
+    found = dict(raw)
+    if "env_file" in raw:
+        found["env_file"] = [
+            {**i, "path": _below(folder, str(i.get("path")))} if isinstance(i, Mapping) else _below(folder, str(i))
+            for i in _items(raw["env_file"])
+        ]
+    if isinstance(raw.get("volumes"), list):
+        found["volumes"] = [_moved_volume(v, folder) for v in raw["volumes"]]
+    return found
+
+
+def _moved_volume(volume: Any, folder: PurePosixPath) -> Any:
+    if isinstance(volume, Mapping):
+        source = str(volume.get("source") or "")
+        return {**volume, "source": _below(folder, source)} if source.startswith(".") else volume
+    source, colon, rest = str(volume).partition(":")
+    return f"{_below(folder, source)}{colon}{rest}" if colon and source.startswith(".") else volume
+
+
+def _below(folder: PurePosixPath, name: str) -> str:
+    """A path of ``folder`` as its parent sees it; it begins with a dot, as paths in compose files do."""
+    if PurePosixPath(name).is_absolute() or name.startswith("~"):
+        return name
+    return f"./{posixpath.normpath(folder / name)}"
 
 
 def _text(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import threading
@@ -25,22 +24,19 @@ from playbook_kernel.api import (
     State,
     TrialContext,
     env_lines,
-    run_all,
 )
 
 from playbook_plugins import compose_file
-from playbook_plugins.compose_file import ComposeFile
+from playbook_plugins.compose_file import ComposeFile, ComposeService
 
-from . import staging
+from . import goodbye, staging
 from .engine import Engine
 from .failures import failure
 
 LABEL = "playbook.trial"
-STOP_SECONDS = 10
 COMPOSE_SECONDS = 1800.0
 _SERVICE = "com.docker.compose.service"
 _EXITED = re.compile(r"\((\d+)\)")
-_NEEDS_COMPOSE = ("post_start", "pre_stop")
 _engines: WeakKeyDictionary[Session, Engine] = WeakKeyDictionary()
 _engines_lock = threading.Lock()
 
@@ -72,7 +68,7 @@ class ComposeBase(Composer[NoOptions]):
     # -- up -------------------------------------------------------------------------------------------------------
 
     def prepare(self, ctx: TrialContext, session: Session, share: Share) -> None:
-        staging.put(ctx, session, share, _overrides(share))
+        staging.put(ctx, session, share, self._overrides(share))
         for definition, names in _by_definition(share).items():
             created = [n for n in names if not self._whole(share, n)]
             if created:
@@ -116,11 +112,31 @@ class ComposeBase(Composer[NoOptions]):
 
     def _whole(self, share: Share, service: str) -> bool:
         """Whether Compose itself must start a service: its start does more than starting a container."""
-        described = _load(share, share.service(service).definition, Problems()).services.get(service)
-        if described is None:
-            return False
-        shares = any(str(described.raw.get(k) or "").startswith("service:") for k in ("network_mode", "pid", "ipc"))
-        return shares or bool(described.raw.get("volumes_from")) or any(described.raw.get(k) for k in _NEEDS_COMPOSE)
+        file = _load(share, share.service(service).definition, Problems())
+        described = file.services.get(service)
+        return described is not None and self.starts_by_itself(file, described)
+
+    def starts_by_itself(self, file: ComposeFile, service: ComposeService) -> bool:
+        """Whether this generation's own start of a service does more than starting its container."""
+        raw = service.raw
+        shares = any(str(raw.get(k) or "").startswith("service:") for k in ("network_mode", "pid", "ipc"))
+        return shares or bool(raw.get("volumes_from"))
+
+    def addition(self, project: str, service: ComposeService) -> dict[str, Any]:
+        """What our own compose file says of a service; it is merged over the user's."""
+        return {"labels": {LABEL: project}}
+
+    def _overrides(self, share: Share) -> dict[Path, bytes]:
+        """For each definition a second file that adds our label; JSON is YAML."""
+        found = {}
+        for definition, names in _by_definition(share).items():
+            file = _load(share, definition, Problems())
+            data: dict[str, Any] = {"services": {n: self.addition(share.project, file.services[n]) for n in names}}
+            version = file.document.data.get("version")
+            if version is not None:
+                data["version"] = str(version)  # V1 refuses files of different versions
+            found[definition] = json.dumps(data).encode()
+        return found
 
     # -- looking --------------------------------------------------------------------------------------------------
 
@@ -184,14 +200,11 @@ class ComposeBase(Composer[NoOptions]):
         engine = engine_of(session)
         for container in engine.containers(share.project):
             if container["Labels"].get(_SERVICE) == service:
-                engine.call("POST", f"/containers/{container['Id']}/stop", {"t": str(STOP_SECONDS)})
+                engine.call("POST", f"/containers/{container['Id']}/stop")
 
     def down(self, ctx: TrialContext, session: Session, project: str) -> None:
         engine = engine_of(session)
-        ids = [c["Id"] for c in engine.containers(project)]
-        for result in run_all([functools.partial(_remove, engine, i) for i in ids], limit=4):
-            if isinstance(result, BaseException):
-                raise result
+        goodbye.remove(session, engine, engine.containers(project))
         for network in engine.networks(project):
             engine.call("DELETE", f"/networks/{network['Id']}")
         for volume in engine.volumes(project):
@@ -209,11 +222,6 @@ class ComposeBase(Composer[NoOptions]):
         return left
 
 
-def _remove(engine: Engine, container: str) -> None:
-    engine.call("POST", f"/containers/{container}/stop", {"t": str(STOP_SECONDS)})
-    engine.call("DELETE", f"/containers/{container}", {"force": "1", "v": "1"})
-
-
 def _worse(one: State, other: State) -> State:
     """Of several containers of a service, the one that is worst off speaks for it."""
     rank = ("running", "absent", "created", "paused", "restarting", "exited")
@@ -226,18 +234,6 @@ def _by_definition(share: Share) -> dict[Path, list[str]]:
     found: dict[Path, list[str]] = {}
     for service in share.services:
         found.setdefault(service.definition, []).append(service.name)
-    return found
-
-
-def _overrides(share: Share) -> dict[Path, bytes]:
-    """For each definition a second file that adds our label; JSON is YAML."""
-    found = {}
-    for definition, names in _by_definition(share).items():
-        data: dict[str, Any] = {"services": {n: {"labels": {LABEL: share.project}} for n in names}}
-        version = _load(share, definition, Problems()).document.data.get("version")
-        if version is not None:
-            data["version"] = str(version)  # V1 refuses files of different versions
-        found[definition] = json.dumps(data).encode()
     return found
 
 

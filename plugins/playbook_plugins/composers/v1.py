@@ -6,11 +6,12 @@ in its own manual, and what came of a command is looked up by label.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from playbook_kernel.api import Problems, Session, Share
 
-from playbook_plugins.compose_file import ComposeFile
+from playbook_plugins.compose_file import ComposeFile, ComposeService
 
 from . import staging
 from .compose import COMPOSE_SECONDS, ComposeBase
@@ -34,6 +35,20 @@ class ComposeV1(ComposeBase):
         for file in files:
             argv += ["-f", file]
         session.run([*argv, *command], timeout=COMPOSE_SECONDS)
+
+    def starts_by_itself(self, file: ComposeFile, service: ComposeService) -> bool:
+        """V1 creates a container on one network, and connects it to others, and links it, when it starts it."""
+        raw = service.raw
+        linked = bool(raw.get("links") or raw.get("external_links"))
+        return super().starts_by_itself(file, service) or linked or len(raw.get("networks") or ()) > 1
+
+    def addition(self, project: str, service: ComposeService) -> dict[str, Any]:
+        """V1 waits for conditions even when it is to start nothing: so it is told of none, for order is ours to keep."""
+        found = super().addition(project, service)
+        depends = service.raw.get("depends_on")
+        if isinstance(depends, Mapping):
+            found["depends_on"] = {name: {"condition": "service_started"} for name in depends}
+        return found
 
     def lint(self, file: ComposeFile, problems: Problems) -> None:
         """Note what V1 rejects."""

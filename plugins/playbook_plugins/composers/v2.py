@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from playbook_kernel.api import CommandFailed, Session, Share
 
+from playbook_plugins.compose_file import ComposeFile, ComposeService
+
 from . import staging
 from .compose import ComposeBase
 from .v1 import engine_trouble
@@ -20,6 +22,18 @@ class ComposeV2(ComposeBase):
         if done.status:
             return "no docker compose"
         return engine_trouble(session)
+
+    def starts_by_itself(self, file: ComposeFile, service: ComposeService) -> bool:
+        """V2 puts configs and secrets that are no files into a container, and runs hooks, when it starts it."""
+        return (
+            super().starts_by_itself(file, service)
+            or bool(service.raw.get("post_start"))
+            or any(
+                not (file.document.at(section, str(name)) or {}).get("file")
+                for section in ("configs", "secrets")
+                for name in service.sources(section)
+            )
+        )
 
     def compose(self, session: Session, share: Share, files: Sequence[str], command: Sequence[str]) -> None:
         from python_on_whales import DockerClient  # 216 ms of pydantic, which only this composer pays
