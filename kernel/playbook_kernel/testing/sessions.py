@@ -17,8 +17,9 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from playbook_kernel.drivers import Process, Session
 from playbook_kernel.errors import (
@@ -28,12 +29,12 @@ from playbook_kernel.errors import (
     NodeError,
     OutcomeUnknown,
     PhaseTimeout,
-    PlaybookError,
     TransferFailed,
     Unreachable,
 )
 from playbook_kernel.scope import Cancel, current, run_all, within
 
+E = TypeVar("E", bound=BaseException)
 Opened = Callable[[], Session]
 MIB = 1024 * 1024
 NASTY = (
@@ -424,11 +425,11 @@ CHECKS = (
 # -- helpers ------------------------------------------------------------------------------------------------------
 
 
-def _raised(call: Callable[[], object], *kinds: type[BaseException]) -> PlaybookError:
+def _raised(call: Callable[[], object], *kinds: type[E]) -> E:
     try:
         call()
     except kinds as error:
-        return error  # type: ignore[return-value]
+        return error
     raise AssertionError(f"expected {' or '.join(k.__name__ for k in kinds)}")
 
 
@@ -470,7 +471,7 @@ def _until(condition: Callable[[], bool], what: str) -> None:
         current().sleep(0.02)
 
 
-def _all_well(results: list[object]) -> None:
+def _all_well(results: Sequence[object]) -> None:
     bad = [r for r in results if isinstance(r, BaseException)]
     assert not bad, f"{len(bad)} failed: {bad[0]!r}"
 

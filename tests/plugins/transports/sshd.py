@@ -45,10 +45,14 @@ PASSWORD = "words with spaces & $igns"
 def make_accounts(folder: Path) -> dict[str, Path]:
     """Accounts for a server of root's, as files to lay over the machine's own: a login shell that finds no settings.
 
-    ``plain`` may do nothing special, ``asked`` may use sudo with the password, ``trusted`` without one.
+    ``plain`` may do nothing special, ``asked`` may use sudo with the password, ``trusted`` without one. Their shells
+    differ: one that is plain sh, and one whose name says nothing.
     """
     homes = folder / "homes"
     users = {"root": 0, "plain": 21000, "asked": 21001, "trusted": 21002}
+    homes.mkdir(exist_ok=True)
+    (homes / "odd").symlink_to("/bin/bash")
+    shells = {"plain": "/bin/sh", "asked": str(homes / "odd")}
     crypted = subprocess.run(
         ["openssl", "passwd", "-6", "-salt", "playbook", "-stdin"],
         input=PASSWORD.encode(),
@@ -60,16 +64,15 @@ def make_accounts(folder: Path) -> dict[str, Path]:
         home = homes / name
         home.mkdir(parents=True, exist_ok=True)
         os.chown(home, uid, uid)
-        passwd.append(f"{name}:x:{uid}:{uid}::{home}:/bin/bash")
+        passwd.append(f"{name}:x:{uid}:{uid}::{home}:{shells.get(name, '/bin/bash')}")
         shadow.append(f"{name}:{crypted.strip()}:19000:0:99999:7:::")
         group.append(f"{name}:x:{uid}:")
-    for own, file in (("root:", "/etc/passwd"), ("root:", "/etc/shadow"), ("root:", "/etc/group")):
-        rest = [r for r in Path(file).read_text().splitlines() if not r.startswith(own)]
-        {"/etc/passwd": passwd, "/etc/shadow": shadow, "/etc/group": group}[file].extend(rest)
+    for file, rows in (("/etc/passwd", passwd), ("/etc/shadow", shadow), ("/etc/group", group)):
+        rows += [r for r in Path(file).read_text().splitlines() if not r.startswith("root:")]
     sudo = ["Defaults !lecture", "root ALL=(ALL) ALL", "asked ALL=(ALL) ALL", "trusted ALL=(ALL) NOPASSWD: ALL"]
-    rows = {"/etc/passwd": passwd, "/etc/shadow": shadow, "/etc/group": group, "/etc/sudoers": sudo}
     found = {}
-    for target, lines in rows.items():
+    files = {"/etc/passwd": passwd, "/etc/shadow": shadow, "/etc/group": group, "/etc/sudoers": sudo}
+    for target, lines in files.items():
         if Path(target).exists():
             file = folder / Path(target).name
             file.write_text("\n".join(lines) + "\n")
@@ -169,9 +172,9 @@ class Sshd:
         """End the server and every connection and command of it."""
         if self._process is None:
             return
-        top = self._process.pid
+        below = _below(self._process.pid)
         self._process.kill()
-        for pid in _below(top):
+        for pid in below:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
@@ -193,7 +196,7 @@ def _parents() -> dict[int, int]:
 
 
 def _below(top: int) -> Sequence[int]:
-    """Every process below one, found before its children lose their parent."""
+    """Every process below one, which must still be there: its children's parent is another afterwards."""
     parents, found = _parents(), [top]
     for pid in found:
         found += [p for p, parent in parents.items() if parent == pid]

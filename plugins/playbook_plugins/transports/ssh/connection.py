@@ -148,22 +148,22 @@ class Connection:
     def alive(self) -> bool:
         return self.transport.is_active() and not self._closed.is_set()
 
-    def warden(self, sudo: Sudo | None) -> Warden:
-        """The warden of our commands, or of root's; started at the first need. Raises what Warden raises."""
+    def warden(self, sudo: Sudo | None, channel: paramiko.Channel) -> Warden | None:
+        """The warden of our commands, or of root's. When there is none, ``channel`` becomes its, and the answer is None.
+
+        Raises what Warden raises.
+        """
         key = sudo is not None
-        found = self._wardens.get(key)
-        if found is not None and found.alive:
-            return found
         with self._warden_lock:
             found = self._wardens.get(key)
-            if found is None or not found.alive:
-                try:
-                    found = Warden(self.node, self.transport, sudo, _left(self._options))
-                except (paramiko.SSHException, EOFError, OSError) as error:
-                    why = self.lost or str(error) or type(error).__name__
-                    raise Unreachable(self.node, f"its guard cannot be started: {why}") from error
-                self._wardens[key] = found
-            return found
+            if found is not None and found.alive:
+                return found
+            try:
+                self._wardens[key] = Warden(self.node, channel, sudo, _left(self._options))
+            except (paramiko.SSHException, EOFError, OSError) as error:
+                why = self.lost or str(error) or type(error).__name__
+                raise Unreachable(self.node, f"its guard cannot be started: {why}") from error
+            return None
 
     def _watch(self) -> None:
         """Ask the peer whether it is there. paramiko's own keepalive never looks at the answer."""

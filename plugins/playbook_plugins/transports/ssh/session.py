@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import paramiko
-from playbook_kernel.api import Node, OutcomeUnknown, Process, Session, TransferFailed, Unreachable, current
+from playbook_kernel.api import Deadline, Node, OutcomeUnknown, Process, Session, TransferFailed, Unreachable, current
 
 from . import dial as dialing
 from . import transfer
@@ -19,7 +19,7 @@ from .channels import listen
 from .connection import Connection, connect
 from .options import Options
 from .process import SshProcess
-from .warden import Sudo
+from .warden import Sudo, Warden
 
 _FULL = 2
 """ChannelException's code for a server that has no session left."""
@@ -33,6 +33,7 @@ class Line:
         self._connection: Connection | None = None
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(max(1, options.max_sessions))
+        self._used = 0
         self._closed = False
 
     def get(self) -> Connection:
@@ -51,18 +52,30 @@ class Line:
                     self._warn(warning)
             return self._connection
 
-    def channel(self) -> tuple[Connection, paramiko.Channel]:
-        """A session of the server: queued when there are too many. Raises Unreachable, Cancelled."""
+    def channel(self, sudo: Sudo | None) -> tuple[Connection, Warden, paramiko.Channel]:
+        """A session of the server, queued when there are too many, and who guards it.
+
+        Raises Unreachable, AuthenticationFailed (sudo), Cancelled.
+        """
         self._take_slot()
         try:
-            return self._open()
+            while True:
+                connection, channel = self._open()
+                if (warden := connection.warden(sudo, channel)) is not None:
+                    return connection, warden, channel
+                self._leave()  # it has become the warden's
         except BaseException:
             self._slots.release()
             raise
 
     def release(self) -> None:
         """A session has ended."""
+        self._leave()
         self._slots.release()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._used -= 1
 
     def _take_slot(self) -> None:
         while not self._slots.acquire(timeout=0.1):
@@ -70,12 +83,16 @@ class Line:
 
     def _open(self) -> tuple[Connection, paramiko.Channel]:
         pause, again = 0.005, True
+        alone: Deadline | None = None
         while True:
             current().check()
             connection = self.get()
             try:
                 timeout = current().timeout(self._options.connect_timeout) or 0.001
-                return connection, connection.transport.open_session(timeout=timeout)
+                channel = connection.transport.open_session(timeout=timeout)
+                with self._lock:
+                    self._used += 1
+                return connection, channel
             except paramiko.ChannelException as error:
                 if error.code != _FULL:
                     raise Unreachable(self._node, f"the server opens no session: {error}") from error
@@ -91,6 +108,12 @@ class Line:
                         connection.close()
                     why = connection.lost or str(error) or type(error).__name__
                     raise Unreachable(self._node, f"no session: {why}") from error
+            # Sessions that have ended are given back a moment later; but if none of ours runs, there is none to wait for.
+            alone = None if self._used else alone or Deadline.after(self._options.connect_timeout)
+            if alone is not None and alone.remaining() == 0:
+                raise Unreachable(
+                    self._node, "the server has no session for a command", hint="sshd needs MaxSessions 3 or more"
+                )
             current().sleep(pause)
             pause = min(pause * 2, 0.25)
 
@@ -152,9 +175,8 @@ class SshSession(Session):
         scope.check()
         words = [str(a) for a in argv]
         bound = scope.timeout(timeout)
-        connection, channel = line.channel()
+        connection, warden, channel = line.channel(self._sudo if sudo else None)
         try:
-            warden = connection.warden(self._sudo if sudo else None)
             asked = warden.line(words, env=env or {}, cwd=cwd, owner=self.owner, timeout=bound, stdin=stdin)
             bell = listen(channel)
         except BaseException:

@@ -98,15 +98,15 @@ class Line:
 
 
 class Warden:
-    """Our end of the warden of one connection. Raises Unreachable, AuthenticationFailed (sudo)."""
+    """Our end of the warden of one connection, on a session of its own. Raises Unreachable, AuthenticationFailed (sudo)."""
 
-    def __init__(self, node: str, transport: paramiko.Transport, sudo: Sudo | None, timeout: float) -> None:
+    def __init__(self, node: str, channel: paramiko.Channel, sudo: Sudo | None, timeout: float) -> None:
         self._sudo = sudo
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
         # Not a secret, but nothing that a command or its input would contain by chance.
         self._mark = f"playbook-go-{id(self):x}-{time.monotonic_ns():x}"
-        self.channel = transport.open_session(timeout=timeout)
+        self.channel = channel
         try:
             self.channel.settimeout(timeout)
             self._bell = listen(self.channel)
