@@ -156,7 +156,8 @@ class _Reading:
         elif len(present) > 1:
             problems.warn(self.directory / present[1], 0, "", f"is not read: {self.file.name} is there too")
         self.document = load_document(self.file, problems, layers.environ) if present else Document(self.file)
-        self.metadata = self.document.structure(MetadataFile, problems) or MetadataFile()
+        metadata = self.document.structure(MetadataFile, problems)
+        self.metadata, self.broken = metadata or MetadataFile(), metadata is None
         self.composes: dict[Path, ComposeFile] = {}
         env = first(self.directory, ENV_NAMES)
         self.env_file = env
@@ -174,7 +175,8 @@ class _Reading:
         return found
 
     def wrong(self, path: tuple[Key, ...], message: str, hint: str = "") -> None:
-        self.problems.add(self.file, self.document.line(*path), dotted(path), message, hint)
+        if not self.broken:  # what is missing from a file that could not be understood is no problem of its own
+            self.problems.add(self.file, self.document.line(*path), dotted(path), message, hint)
 
     # -- the whole ------------------------------------------------------------------------------------------------
 
