@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playbook_kernel.api import Session, current, within
+from playbook_kernel.api import Session, current, run_all, within
+from playbook_kernel.engine.sessions import SessionPool
 from playbook_kernel.graph import batches
+from playbook_kernel.loading import Loader
 from playbook_plugins.composers.compose import ComposeBase, engine_of
 
 from tests.lab.core import Lab
 
-from .helpers import NODE_OF, STAGE, LabTrial, composer, lab_node, opened, scenario_of, share_of, trial
+from .helpers import NODE_OF, STAGE, LabTrial, composer, lab_node, scenario_of, share_of, trial
 from .snapshot import snapshot
 
 pytestmark = pytest.mark.lab
@@ -33,30 +36,43 @@ ALLOWED: Mapping[str, str] = {
 }
 """What may differ, and why."""
 
-CASES = [
-    (path, generation)
-    for path in sorted(FILES.glob("*.yml"))
-    for generation in ("v1", "v2")
-    if generation == "v2" or not path.stem.startswith("v2_")
-]
+FILES_OF_BOTH = sorted(FILES.glob("*.yml"))
 
 
-@pytest.mark.parametrize("path, generation", CASES, ids=[f"{p.stem}-{g}" for p, g in CASES])
-def test_the_same_containers(lab: Lab, tmp_path: Path, path: Path, generation: str) -> None:
-    node = lab_node(lab, NODE_OF[generation])
+@pytest.fixture(scope="module")
+def sessions(lab: Lab) -> Iterator[SessionPool]:
+    nodes = {name: lab_node(lab, name) for name in NODE_OF.values()}
+    pool = SessionPool(nodes, PROJECT, Loader().build)
+    yield pool
+    pool.close()
+
+
+@pytest.mark.parametrize("path", FILES_OF_BOTH, ids=[p.stem for p in FILES_OF_BOTH])
+def test_the_same_containers(sessions: SessionPool, tmp_path: Path, path: Path) -> None:
+    generations = ["v2"] if path.stem.startswith("v2_") else ["v1", "v2"]
+    with within(120):
+        compared = run_all([functools.partial(compare, sessions, tmp_path, path, g) for g in generations])
+    for generation, result in zip(generations, compared, strict=True):
+        if isinstance(result, BaseException):
+            raise result
+        assert not result, f"{generation}:\n" + "\n".join(result)
+
+
+def compare(sessions: SessionPool, tmp_path: Path, path: Path, generation: str) -> list[str]:
+    node = sessions.nodes[NODE_OF[generation]]
     scenario = scenario_of(path, [node.name])
-    with opened(trial(scenario, [node], tmp_path, ident=PROJECT)) as made, within(60):
-        session = made.pool(node.name)
-        session.run(["sh", "-c", "rm -rf /opt/inference/*  /opt/inference/.[!.]*"])
-        try:
-            ours = create_then_start(made, session, generation)
-            session.run(["sh", "-c", "rm -rf /opt/inference/* /opt/inference/.[!.]*"])
-            theirs = compose_up(made, session, generation, path)
-        finally:
-            remove(session)
+    made, session = trial(scenario, [node], tmp_path, ident=PROJECT), sessions(node.name)
+    clear = ["sh", "-c", f"rm -rf {STAGE}/* {STAGE}/.[!.]*"]
+    try:
+        session.run(clear)
+        ours = create_then_start(made, session, generation)
+        session.run(clear)
+        theirs = compose_up(session, generation, path)
+    finally:
+        remove(session)
     assert ours, "there is something to compare"
     found = different(ours, theirs)
-    assert not found, "\n".join(f"{where}: ours {ours.get(where)!r}, up {theirs.get(where)!r}" for where in found)
+    return [f"{where}: ours {ours.get(where)!r}, up {theirs.get(where)!r}" for where in found]
 
 
 def create_then_start(made: LabTrial, session: Session, generation: str) -> dict[str, Any]:
@@ -67,10 +83,9 @@ def create_then_start(made: LabTrial, session: Session, generation: str) -> dict
     tool.prepare(made.ctx, session, share)
     wanted = {s.name: {e.service: e.condition for e in s.after} for s in share.services}
     for batch in batches(wanted):
-        for service in batch:
-            for needed, condition in wanted[service].items():
-                wait_for(tool, session, share, needed, condition)
-            tool.start(made.ctx, session, share, service)
+        for needed, condition in {(n, c) for service in batch for n, c in wanted[service].items()}:
+            wait_for(tool, session, share, needed, condition)
+        raised(run_all([functools.partial(tool.start, made.ctx, session, share, service) for service in batch]))
     settled(session)
     seen = snapshot(session, engine_of(session), PROJECT)
     tool.down(made.ctx, session, PROJECT)
@@ -86,7 +101,7 @@ def wait_for(tool: ComposeBase, session: Session, share: Any, service: str, cond
         current().sleep(0.05)
 
 
-def compose_up(made: LabTrial, session: Session, generation: str, path: Path) -> dict[str, Any]:
+def compose_up(session: Session, generation: str, path: Path) -> dict[str, Any]:
     """As a person does, in the folder."""
     session.put_tree(FILES, STAGE)
     script = f'cd {STAGE} && exec {BINARY[generation]} -p "$1" -f "$2" up -d'
@@ -109,10 +124,17 @@ def settled(session: Session) -> None:
         current().sleep(0.05)
 
 
+def raised(results: Sequence[Any]) -> None:
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
 def remove(session: Session) -> None:
     engine = engine_of(session)
-    for container in engine.containers(PROJECT):
-        engine.call("DELETE", f"/containers/{container['Id']}", {"force": "1", "v": "1"})
+    force = {"force": "1", "v": "1"}
+    ids = [c["Id"] for c in engine.containers(PROJECT)]
+    raised(run_all([functools.partial(engine.call, "DELETE", f"/containers/{i}", force) for i in ids], limit=4))
     for network in engine.networks(PROJECT):
         engine.call("DELETE", f"/networks/{network['Id']}")
     for volume in engine.volumes(PROJECT):
