@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import attrs
 from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError, transform_error
 
-from playbook_kernel.redaction import Secret, redact
+from playbook_kernel.redaction import Secret, redact, redacted
 
 from .problems import Problems
 
@@ -23,7 +23,7 @@ _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 
 def _shown(value: object) -> str:
-    text = redact(repr(value))
+    text = redact(repr(redacted(value)))
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -82,6 +82,17 @@ def _choice(value: Any, kind: Any) -> Any:
     raise TypeError(f"expected {' or '.join(words)}, got {_shown(value)}")
 
 
+def _is_literal(kind: Any) -> bool:
+    return typing.get_origin(kind) is typing.Literal
+
+
+def _literal(value: Any, kind: Any) -> Any:
+    for member in typing.get_args(kind):
+        if type(value) is type(member) and value == member:
+            return value
+    raise TypeError(f"expected {' or '.join(map(repr, typing.get_args(kind)))}, got {_shown(value)}")
+
+
 def _is_mapping(kind: Any) -> bool:
     origin = typing.get_origin(kind) or kind
     return origin in (dict, collections.abc.Mapping)
@@ -97,10 +108,17 @@ def converter() -> Converter:
     made.register_structure_hook(Secret, _secret)
     made.register_structure_hook_func(lambda t: t is Any, _plain)
     made.register_structure_hook_func(_is_choice, _choice)
+    made.register_structure_hook_func(_is_literal, _literal)
 
-    def guarded(accepts: type[Any] | tuple[type[Any], ...], words: str) -> Callable[[Any], Callable[[Any, Any], Any]]:
+    making: list[Any] = []
+
+    def guard(applies: Callable[[Any], bool], accepts: type[Any] | tuple[type[Any], ...], words: str) -> None:
         def factory(kind: Any) -> Callable[[Any, Any], Any]:
-            inner = plain.get_structure_hook(kind)
+            making.append(kind)  # so that the hook inside of the guard is cattrs' own
+            try:
+                inner = made.get_structure_hook(kind, cache_result=False)
+            finally:
+                making.remove(kind)
 
             def structure(value: Any, target: Any) -> Any:
                 if not isinstance(value, accepts):
@@ -109,11 +127,11 @@ def converter() -> Converter:
 
             return structure
 
-        return factory
+        made.register_structure_hook_factory(lambda kind: kind not in making and applies(kind), factory)
 
-    plain = made.copy()
-    made.register_structure_hook_factory(_is_sequence, guarded((list, tuple), "a list"))
-    made.register_structure_hook_factory(_is_mapping, guarded(Mapping, "a mapping"))
+    guard(_is_sequence, (list, tuple), "a list")
+    guard(_is_mapping, Mapping, "a mapping")
+    guard(attrs.has, Mapping, "a mapping")
     return made
 
 

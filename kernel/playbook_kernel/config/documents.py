@@ -54,7 +54,7 @@ class Document:
     def structure(self, cls: type[T], problems: Problems, path: tuple[Key, ...] = (), value: Any = None) -> T | None:
         """Make a ``cls`` of the mapping at ``path`` (or of ``value``, which stood there).
 
-        Keys that hold nothing count as absent.         Problems are noted with their lines, and then None is returned.
+        Keys that hold nothing count as absent. Problems are noted with their lines, and then None is returned.
         """
         raw = self.at(*path) if value is None else value
         if raw is None:
@@ -142,7 +142,7 @@ class _Build:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 for source in value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]:
                     if isinstance(source, yaml.MappingNode):
-                        merged |= self.mapping(source, path)
+                        merged = {**self.mapping(source, path), **merged}  # the first that has a key gives it
                     else:
                         self.problems.add(self.file, line, dotted(path), "`<<` wants a mapping")
                 continue
@@ -225,6 +225,9 @@ def _read_yaml(
     path: Path, text: str, problems: Problems, expand: Callable[[str, tuple[Key, ...], int], str]
 ) -> Document:
     try:
+        if excess := _excess(text):
+            problems.add(path, excess[0], "", excess[1])
+            return Document(path)
         root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -233,13 +236,17 @@ def _read_yaml(
         hint = "indent with spaces, not tabs" if _has_tab(text, line) else ""
         problems.add(path, line, "", f"is not valid YAML: {what}", hint)
         return Document(path)
+    except yaml.reader.ReaderError as error:
+        line = text.encode()[: error.position].count(b"\n") + 1
+        problems.add(path, line, "", f"is not valid YAML: {error.reason}")
+        return Document(path)
     except (yaml.YAMLError, ValueError) as error:
         problems.add(path, 0, "", f"is not valid YAML: {error}")
         return Document(path)
     except RecursionError:
         problems.add(path, 0, "", "is nested too deeply")
         return Document(path)
-    if root is None:
+    if root is None or (isinstance(root, yaml.ScalarNode) and root.tag == "tag:yaml.org,2002:null"):
         return Document(path)
     if not isinstance(root, yaml.MappingNode):
         problems.add(path, root.start_mark.line + 1, "", "must be a mapping of keys to values")
@@ -252,6 +259,24 @@ def _read_yaml(
         problems.add(path, line, "", "grows too big or too deep when its aliases are followed")
         return Document(path)
     return Document(path, data, build.lines)
+
+
+def _excess(text: str) -> tuple[int, str] | None:
+    """Where a text holds more than it may, before it is composed: the C composer overruns its stack when it is deep."""
+    depth = values = 0
+    events: Iterator[Any] = yaml.parse(text, Loader=_Loader)
+    for event in events:
+        if isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.NodeEvent):
+            values += 1
+            mark: Any = event.start_mark
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            if depth > MAX_DEPTH:
+                return mark.line + 1, "is nested too deeply"
+            if values > 2 * MAX_VALUES:  # a key and its value
+                return mark.line + 1, "holds too many values"
+    return None
 
 
 def _has_tab(text: str, line: int) -> bool:
@@ -273,6 +298,8 @@ def _read_toml(
     document = Document(path, data, key_lines(text))
 
     def walk(value: Any, where: tuple[Key, ...]) -> Any:
+        if len(where) > MAX_DEPTH:
+            raise _TooBig(document.line(*where))
         if isinstance(value, dict):
             return {k: walk(v, (*where, k)) for k, v in value.items()}
         if isinstance(value, list):
@@ -281,7 +308,11 @@ def _read_toml(
             return expand(value, where, document.line(*where))
         return value
 
-    return Document(path, walk(data, ()), document.lines)
+    try:
+        return Document(path, walk(data, ()), document.lines)
+    except _TooBig as error:
+        problems.add(path, error.line, "", "is nested too deeply")
+        return Document(path)
 
 
 def read_env_file(path: Path, problems: Problems) -> dict[str, str]:
