@@ -106,7 +106,7 @@ class Board:
             case ServiceChanged():
                 self._service(event)
             case Output():
-                if text := printable(event.line):
+                if (text := printable(event.line)) and not text.startswith("METRIC:"):
                     self.lines.append(text)
             case Progress():
                 self.progress[event.what] = event

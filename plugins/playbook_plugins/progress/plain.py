@@ -70,6 +70,8 @@ class PlainView:
                 kind = "advisory check" if event.health.advisory else "check"
                 health = event.health
                 return [f"    {health.service} on {health.node}: {kind} {health.probe} failed: {redact(health.detail)}"]
+            case Output() if event.line.startswith("METRIC:"):
+                return []  # for machines; the report shows them
             case Output():
                 return [f"    | {printable(event.line)}"]
             case Progress():

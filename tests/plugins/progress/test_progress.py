@@ -111,6 +111,7 @@ def test_cleanup_keeps_the_signs_that_people_grep_for():
 
 
 def test_output_of_a_script_is_indented_and_cannot_steer_the_terminal():
+    assert plain([Output("METRIC:a=1", **PLACE)]) == [], "what is for machines stays out of the way"
     lines = plain([Output("10%\r\x1b[2J\x1b]0;title\x07done [red]x", source="run_test.sh", **PLACE)])
     assert lines == ["    | done [red]x"]
 
