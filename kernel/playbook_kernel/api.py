@@ -12,6 +12,7 @@ from .config import (
     env_lines,
     load_document,
     read_env_file,
+    schema_of,
     set_value,
 )
 from .context import CampaignContext, CommandContext, Effect, Effects, Sessions, TrialContext
@@ -237,6 +238,7 @@ __all__ = [
     "replaced",
     "run_all",
     "run_ready_first",
+    "schema_of",
     "set_value",
     "within",
 ]

@@ -465,6 +465,10 @@ class Reader(Driver[OptionsT]):
         """Every effective value, and where it comes from. Files with problems are left out."""
         return ()
 
+    def schemas(self) -> Mapping[str, Mapping[str, Any]]:
+        """The JSON Schema of each file of this vocabulary, by the name of the file without its ending."""
+        return {}
+
     def enable(self, sources: Sources, scenario: str, *, enabled: bool) -> Path:
         """Write into the user's file whether a scenario is enabled; returns that file. Raises ConfigError."""
         raise ConfigError([f"{type(self).__name__} cannot change files"])

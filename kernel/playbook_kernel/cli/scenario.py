@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
@@ -67,19 +68,28 @@ def scenario(obj: dict[str, Any], name: str, *, enable: bool, disable: bool, as_
 
 
 @click.command(cls=Command)
-@click.argument("action", type=click.Choice(["show"]))
+@click.argument("action", type=click.Choice(["show", "schema"]))
+@click.argument("file", required=False)
 @click.option(
     "--origin", is_flag=True, help="Say where each value comes from: a file and its line, a flag, or default."
 )
 @json_option
 @click.pass_obj
-def config(obj: dict[str, Any], action: str, *, origin: bool, as_json: bool) -> None:
-    """Show every value that counts.
+def config(obj: dict[str, Any], action: str, file: str | None, *, origin: bool, as_json: bool) -> None:
+    """Show every value that counts, or print the JSON Schema of a FILE (nodes, scenarios, defaults, metadata).
 
     \b
-    Example:  playbook-kernel config show --origin
+    Examples:  playbook-kernel config show --origin
+               playbook-kernel config schema nodes
     """  # noqa: D301 - click wants the character
-    assert action == "show"
+    if action == "schema":
+        schemas = _reader(obj).schemas()
+        if file is None or file not in schemas:
+            raise click.UsageError(f"Give one of {', '.join(schemas)}.")
+        click.echo(json.dumps(schemas[file], indent=1, ensure_ascii=False))
+        return
+    if file is not None:
+        raise click.UsageError("`config show` takes no file.")
     found = _reader(obj).explain(sources(obj))
     if as_json:
         echo_json([_row(s, origin=origin) for s in found])

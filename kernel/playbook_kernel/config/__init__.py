@@ -5,6 +5,7 @@ from .documents import Document, Key, dotted, env_lines, load_document, read_env
 from .edit import set_value
 from .interpolate import interpolate, variables
 from .problems import Problem, Problems, Sources
+from .schema import schema_of
 
 __all__ = [
     "Document",
@@ -17,6 +18,7 @@ __all__ = [
     "interpolate",
     "load_document",
     "read_env_file",
+    "schema_of",
     "set_value",
     "structure",
     "structure_options",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
 import re
 import tempfile
@@ -86,7 +85,7 @@ def _in_toml(text: str, place: tuple[Key, ...], value: str) -> str | None:
 def _is_only_change(before: str, after: str, place: tuple[Key, ...], value: object, *, toml: bool) -> bool:
     try:
         load: Any = tomli.loads if toml else yaml.safe_load
-        expected, found = copy.deepcopy(load(before) or {}), load(after)
+        expected, found = _unshared(load(before) or {}), load(after)
         inner = expected
         for key in place[:-1]:
             inner = inner[key]
@@ -94,6 +93,13 @@ def _is_only_change(before: str, after: str, place: tuple[Key, ...], value: obje
     except (yaml.YAMLError, ValueError, KeyError, IndexError, TypeError):
         return False
     return bool(expected == found)
+
+
+def _unshared(value: Any) -> Any:
+    """A copy in which what aliases share is there several times."""
+    if isinstance(value, dict):
+        return {k: _unshared(v) for k, v in value.items()}
+    return [_unshared(v) for v in value] if isinstance(value, list) else value
 
 
 def _replace(path: Path, text: str) -> None:

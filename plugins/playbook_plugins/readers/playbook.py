@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attrs import field, frozen
 from playbook_kernel.api import (
@@ -23,6 +23,7 @@ from playbook_kernel.api import (
     Sources,
     load_document,
     read_env_file,
+    schema_of,
     set_value,
 )
 
@@ -30,7 +31,7 @@ from . import effects
 from .folders import Folder, by_dependency, filtered, ordered
 from .nodes import EMBEDDED, read_nodes, tell_secrets
 from .scenario import Layers, metadata_file, read_scenario
-from .vocabulary import DefaultsFile, ScenariosFile
+from .vocabulary import DefaultsFile, MetadataFile, NodesFile, ScenariosFile
 
 T = TypeVar("T")
 REPORTERS = ("json", "csv", "markdown", "html")
@@ -93,6 +94,10 @@ class PlaybookReader(Reader[NoOptions]):
         from .explain import settings
 
         return settings(sources, read_files(sources, Problems()))
+
+    def schemas(self) -> Mapping[str, Mapping[str, Any]]:
+        files = {"nodes": NodesFile, "scenarios": ScenariosFile, "defaults": DefaultsFile, "metadata": MetadataFile}
+        return {name: schema_of(cls, f"{name} file of playbook-kernel") for name, cls in files.items()}
 
     def enable(self, sources: Sources, scenario: str, *, enabled: bool) -> Path:
         """In the entry of ``custom_order`` where there is one, else in the scenario's metadata."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from attrs import field, frozen
 from playbook_kernel.api import Secret
@@ -44,17 +44,8 @@ class NodeEntry:
 class NodesFile:
     """The nodes file."""
 
-    nodes: Mapping[str, Any] = field(factory=dict)
+    nodes: Mapping[str, Any] = field(factory=dict, metadata={"schema": Mapping[str, NodeEntry]})
     kubernetes: Mapping[str, Any] = field(factory=dict)
-
-
-@frozen
-class Execution:
-    """``execution`` of the scenarios file."""
-
-    scenarios_root: str | None = None
-    execution_mode: Literal["auto", "directory", "custom"] = "auto"
-    custom_order: list[Any] = field(factory=list)
 
 
 @frozen
@@ -65,6 +56,15 @@ class OrderEntry:
     name: str | None = None
     enabled: bool = True
     description: str = ""
+
+
+@frozen
+class Execution:
+    """``execution`` of the scenarios file."""
+
+    scenarios_root: str | None = None
+    execution_mode: Literal["auto", "directory", "custom"] = "auto"
+    custom_order: list[Any] = field(factory=list, metadata={"schema": list[str | OrderEntry]})
 
 
 @frozen
@@ -148,6 +148,19 @@ class ScenariosFile:
 
 
 @frozen
+class CheckEntry:
+    """One check. Keys that are not named here are options of the probe that ``type`` names.
+
+    ``timeout``: seconds for one look. ``required: false``: a failure is told, and stops nothing.
+    """
+
+    OPEN: ClassVar[bool] = True
+    type: str
+    required: bool = True
+    timeout: float = 10.0
+
+
+@frozen
 class HealthCheck:
     """``health_check`` of a service and ``service_health_check`` of the defaults file."""
 
@@ -159,7 +172,7 @@ class HealthCheck:
     max_retries: int | None = None
     retry_delay: float | None = None
     failure_action: Literal["retry", "skip", "abort"] | None = None
-    checks: list[Mapping[str, Any]] | None = None
+    checks: list[Mapping[str, Any]] | None = field(default=None, metadata={"schema": list[CheckEntry]})
 
 
 @frozen
@@ -216,7 +229,7 @@ class DeploymentSection:
     """``deployment``: the older home of services and test execution."""
 
     platform: str | None = None
-    services: list[Mapping[str, Any]] | None = None
+    services: list[Mapping[str, Any]] | None = field(default=None, metadata={"schema": list[ServiceEntry]})
     test_execution: TestExecution | None = None
 
 
@@ -265,7 +278,7 @@ class MetadataFile:
     estimated_duration: float = 0.0
     dependencies: list[str] = field(factory=list)
     resource_requirements: Resources = field(factory=Resources)
-    services: list[Mapping[str, Any]] | None = None
+    services: list[Mapping[str, Any]] | None = field(default=None, metadata={"schema": list[ServiceEntry]})
     test_execution: TestExecution | None = None
     deployment: DeploymentSection | None = None
     collection_mode: str | None = None
