@@ -83,7 +83,7 @@ def test_toml(tmp_path, text, result):
 @pytest.mark.parametrize(
     ("name", "text", "place"),
     [
-        ("f.yaml", "a: &x {k: 1}\nb: *x\n", ("b", "k")),  # would change a, too
+        ("f.yaml", "a: &x {k: 5}\nb: *x\n", ("b", "k")),  # would change a, too
         ("f.yaml", "a: 1\n", ("b", "c")),
         ("f.yaml", "- a\n", ("b",)),
         ("f.toml", "[t]\nk = 1\n", ("t", "k")),
