@@ -81,5 +81,5 @@ def workspace(root: Path, *names: str, files: Mapping[str, str] | None = None) -
         folder = f"config/scenarios/{name}"
         made[f"{folder}/docker-compose.yml"] = "services:\n  engine:\n    command: [sleep, '60']\n"
         made[f"{folder}/metadata.yaml"] = METADATA.format(name=name, tag=name[-3:])
-        made[f"{folder}/run_test.sh"] = "echo METRIC:throughput=12.5\n"
+        made[f"{folder}/run_test.sh"] = "echo measuring\necho METRIC:throughput=12.5\n"
     return write(root, {**made, **(files or {})})

@@ -85,9 +85,9 @@ def nodes(ctx: click.Context, /, *, check: bool, enroll: bool, accept: bool, as_
     ]  # fmt: skip
     if as_json:
         echo_json(rows)
-        return
     head = ["name", "host", "transport", "composer", "enabled", "role", "tags", *(["reachable"] if check else [])]
-    table(head, [[_word(r[h]) for h in head] for r in rows])
+    if not as_json:
+        table(head, [[_word(r[h]) for h in head] for r in rows])
     if any(v not in ("yes", "disabled") for v in reach.values()):
         raise click.exceptions.Exit(4)
 

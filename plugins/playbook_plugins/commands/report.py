@@ -22,6 +22,7 @@ GROUP = "playbook_kernel.reporter"
 @click.pass_obj
 def command(
     obj: Mapping[str, Any] | None,
+    /,
     run: str | None,
     formats: tuple[str, ...],
     output: Path | None,

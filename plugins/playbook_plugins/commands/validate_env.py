@@ -78,7 +78,10 @@ def check(scenario: Scenario) -> dict[str, Any]:
         "scenario": scenario.name,
         "file": None if scenario.env_file is None else str(scenario.env_file),
         "valid": not problems.items,
-        "variables": {n: _MASK if is_secret_name(n) and not _NUMBER.fullmatch(v) else v for n, v in values.items()},
+        "variables": [
+            {"name": n, "value": _MASK if is_secret_name(n) and not _NUMBER.fullmatch(v) else v}
+            for n, v in values.items()
+        ],
         "errors": [str(p) for p in problems.items],
         "warnings": [str(p) for p in problems.warnings],
         "undefined": undefined(scenario, values),
@@ -100,8 +103,8 @@ def _raw(file: Any) -> Document:
 def _print(found: dict[str, Any]) -> None:
     state = "VALID" if found["valid"] else "INVALID"
     click.echo(f"{found['scenario']}: {state if found['file'] else 'no env file'}")
-    for variable, value in found["variables"].items():
-        click.echo(f"  {variable}={value}")
+    for variable in found["variables"]:
+        click.echo(f"  {variable['name']}={variable['value']}")
     for kind in ("errors", "warnings"):
         for text in found[kind]:
             click.echo(f"  {kind[:-1]}: {text}")

@@ -23,7 +23,7 @@ def read_nodes(document: Document, problems: Problems) -> dict[str, Node]:
     top = document.structure(NodesFile, problems)
     if top is None:
         return {}
-    if "nodes" not in document.data:
+    if "nodes" not in document.data and not any(p.file == str(document.file) for p in problems.items):
         problems.add(document.file, 1, "nodes", "required key is missing")
     if top.kubernetes:
         problems.warn(

@@ -56,7 +56,15 @@ class Files:
     @property
     def layers(self) -> Layers:
         """What stands below a scenario's own metadata."""
-        return Layers(self.scenarios, self.defaults, self.environ, self.nodes, self.scenarios_doc, self.defaults_doc)
+        return Layers(
+            self.scenarios,
+            self.defaults,
+            self.environ,
+            self.nodes,
+            self.scenarios_doc,
+            self.defaults_doc,
+            self.nodes_doc,
+        )
 
     @property
     def policy(self) -> Policy:

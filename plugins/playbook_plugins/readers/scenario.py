@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -107,6 +108,11 @@ class Layers:
     nodes: Mapping[str, Node]
     scenarios_doc: Document = field(repr=False)
     defaults_doc: Document = field(repr=False)
+    nodes_doc: Document | None = field(default=None, repr=False)
+
+    def is_unreadable(self, node: str) -> bool:
+        """Whether a node is not known because its file, or its entry there, has problems of its own."""
+        return self.nodes_doc is not None and (not self.nodes_doc.data or self.nodes_doc.at("nodes", node) is not None)
 
 
 def pick(*values: T | None) -> T | None:
@@ -293,19 +299,26 @@ class _Reading:
         names = several or single
         if not names:
             only = self._only_node()
+            if only is None and self.layers.nodes_doc is not None and not self.layers.nodes:
+                return ()
             if only is None:
                 self.wrong(path, f"service {entry.name!r} is placed on no node", "add nodes: [NAME]")
                 return ()
             return (only,)
-        for name in names:
-            node = self.layers.nodes.get(name)
-            key = "nodes" if entry.nodes else "node"
-            if node is None:
-                known = ", ".join(self.layers.nodes) or "none"
-                self.wrong((*path, key), f"there is no node {name!r}", f"known nodes: {known}")
-            elif not node.enabled:
-                self.wrong((*path, key), f"node {name!r} is disabled")
-        return tuple(dict.fromkeys(names))
+        key = "nodes" if several else "node"
+        return tuple(name for name in dict.fromkeys(names) if self._is_node(name, (*path, key)))
+
+    def _is_node(self, name: str, path: tuple[Key, ...], *more: str) -> bool:
+        """Whether a node can be used; a node of which something else is wrong is not said to be missing, too."""
+        node = self.layers.nodes.get(name)
+        if node is None and not self.layers.is_unreadable(name):
+            known = [*more, *self.layers.nodes]
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known nodes: {', '.join(known) or 'none'}"
+            self.wrong(path, f"there is no node {name!r}", hint)
+        elif node is not None and not node.enabled:
+            self.wrong(path, f"node {name!r} is disabled")
+        return node is not None
 
     def _only_node(self) -> str | None:
         enabled = [n.name for n in self.layers.nodes.values() if n.enabled]
@@ -314,6 +327,8 @@ class _Reading:
     def _everything(self) -> list[_Placed]:
         """Without placement the whole compose file goes to the one enabled node."""
         only = self._only_node()
+        if only is None and self.layers.nodes_doc is not None and not self.layers.nodes:
+            return []  # that there are no nodes is told of their file
         if only is None:
             self.wrong(
                 ("services",),
@@ -477,12 +492,7 @@ class _Reading:
     def _script_node(self, execution: TestExecution, place: tuple[Key, ...]) -> str:
         name = execution.node or "local"
         if name not in ("local", "auto", "remote"):
-            node = self.layers.nodes.get(name)
-            if node is None:
-                known = ", ".join(["local", "auto", "remote", *self.layers.nodes])
-                self.wrong((*place, "node"), f"there is no node {name!r}", f"known: {known}")
-            elif not node.enabled:
-                self.wrong((*place, "node"), f"node {name!r} is disabled")
+            self._is_node(name, (*place, "node"), "local", "auto", "remote")
         return name
 
     def _collection_mode(self, execution: TestExecution, services: int) -> str:
