@@ -2,13 +2,16 @@
 
 A record is a JSON object a line in ``requests.jsonl`` (or ``records.jsonl``; ``.gz`` and, where a module for it is
 installed, ``.zst``), or in any artifact of kind ``requests``. Names that tools use are understood, with their units:
-``ttft``, ``ttft_s``, ``ttft_ms``, ``ttft_ns`` mean the same. Times in the columns are seconds.
+``ttft``, ``ttft_s``, ``ttft_ms``, ``ttft_ns`` mean the same. So are the records of the ``aicp`` benchmark: an ``i`` each,
+times in whole microseconds, a first line about the run and a last one about the client. Times in the columns are seconds.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import gzip
 import io
+import itertools
 import json
 import math
 import re
@@ -32,6 +35,8 @@ _NAMES: Mapping[str, Sequence[str]] = {
 }
 _ERROR_KEYS = ("error", "error_class", "error_type", "failure")
 _NUMBERS = (int, float)
+_BATCH = 2000
+_EPOCHS = ("epoch", "started", "start", "utc")
 LATENCIES = ("ttft", "tpot", "e2el")
 
 
@@ -111,38 +116,108 @@ def read(path: Path, into: Requests | None = None) -> Requests:
 
     Raises OSError, EOFError (a torn archive), ImportError (no module for zstd).
     """
-    requests = into if into is not None else Requests()
-    plan: list[tuple[str | None, float]] = []
-    keys: frozenset[str] = frozenset()
-    error_key: str | None = None
-    loads = json.loads
-    columns = [requests.column(name) for name in _NAMES]
-    nan = math.nan
-    for line in _lines(path):
+    reader = _Reader(into if into is not None else Requests())
+    lines = _lines(path)
+    while batch := list(itertools.islice(lines, _BATCH)):
+        reader.take(batch)
+    _complete(reader.requests)
+    return reader.requests
+
+
+@define(eq=False)
+class _Reader:
+    """Takes lines in batches: as one, where every line is alike, else one by one."""
+
+    requests: Requests
+    _keys: frozenset[str] = frozenset()
+    _plan: list[tuple[str | None, float]] = field(factory=list)
+    _epoch: float = 0.0
+    _error: str | None = None
+    _flag: str | None = None
+
+    def take(self, lines: Sequence[bytes]) -> None:
         try:
-            row: Any = loads(line)
-        except ValueError:
-            requests.skipped += 1
-            continue
+            rows: Any = json.loads(b"[" + b",".join(lines) + b"]")
+            if len(rows) == len(lines) and self._alike(rows):
+                return
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                row = None
+            self._one(row)
+
+    def _alike(self, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Add rows of which every one has what the first one has; False, and nothing added, if they are not so."""
+        if "i" in rows[0] or "run" in rows[0]:
+            return False
+        self._look(rows[0])
+        if self._lacking() or any(row.keys() != self._keys for row in rows):
+            return False
+        count = len(rows)
+        made = [[row[key] * scale for row in rows] if key else [math.nan] * count for key, scale in self._plan]
+        said = [_failure(row, self._error, self._flag) for row in rows] if self._error or self._flag else []
+        if not all(type(v) is float for values in made for v in values):
+            return False
+        start = len(self.requests)
+        for name, values in zip(_NAMES, made, strict=True):
+            self.requests.column(name).extend(values)
+        for n, error in enumerate(said):
+            if error:
+                self.requests.failures[start + n] = error
+        return True
+
+    def _look(self, row: Mapping[str, Any]) -> None:
+        if row.keys() != self._keys:
+            self._keys = frozenset(row)
+            self._plan = [_source(row, name) for name in _NAMES]
+            self._error = next((k for k in _ERROR_KEYS if k in row), None)
+            self._flag = next((k for k in ("success", "ok") if k in row), None)
+
+    def _lacking(self) -> bool:
+        return self._plan[0][0] is None and self._plan[3][0] is None
+
+    def _one(self, row: Any) -> None:
+        requests = self.requests
         if not isinstance(row, dict):
             requests.skipped += 1
-            continue
-        if row.keys() != keys:
-            keys = frozenset(row)
-            plan = [_source(row, name) for name in _NAMES]
-            error_key = next((k for k in _ERROR_KEYS if k in keys), None)
-        if plan[0][0] is None and plan[3][0] is None:
+            return
+        if isinstance(row.get("run"), dict) or isinstance(row.get("client"), dict):
+            self._epoch = next((v for k in _EPOCHS if (v := _instant(row.get("run", {}).get(k)))), self._epoch)
+            return
+        if "i" in row:
+            self._compact(row)
+            return
+        self._look(row)
+        if self._lacking():
             requests.skipped += 1
-            continue
-        for column, (key, scale) in zip(columns, plan, strict=True):
+            return
+        for name, (key, scale) in zip(_NAMES, self._plan, strict=True):
             value: Any = row[key] if key is not None else None
-            column.append(value * scale if type(value) in _NUMBERS else nan)
-        if error_key is not None and row[error_key]:
-            requests.failures[len(requests.sent) - 1] = _class(row[error_key])
-        elif row.get("success") is False or row.get("ok") is False:
-            requests.failures[len(requests.sent) - 1] = "failed"
-    _complete(requests)
-    return requests
+            requests.column(name).append(value * scale if type(value) in _NUMBERS else math.nan)
+        if error := _failure(row, self._error, self._flag):
+            requests.failures[len(requests) - 1] = error
+
+    def _compact(self, row: Mapping[str, Any]) -> None:
+        """A record of the aicp benchmark; what says nothing is left out of it."""
+        requests = self.requests
+        try:
+            sent, ended = row["sent"] * 1e-6, row["ended"] * 1e-6
+            came = row.get("t") or ()
+            tokens = float(row.get("out") or sum(row.get("counts") or ()) or len(came))
+            first = came[0] * 1e-6 if came else math.nan
+        except (KeyError, TypeError):
+            requests.skipped += 1
+            return
+        requests.sent.append(self._epoch + sent)
+        requests.ttft.append(first)
+        requests.tpot.append((ended - first) / (tokens - 1) if tokens > 1 else math.nan)
+        requests.e2el.append(ended)
+        requests.tokens.append(tokens)
+        if row.get("error"):
+            requests.failures[len(requests) - 1] = _class(row["error"])
 
 
 def _source(row: Mapping[str, Any], name: str) -> tuple[str | None, float]:
@@ -151,6 +226,23 @@ def _source(row: Mapping[str, Any], name: str) -> tuple[str | None, float]:
             if alias + suffix in row:
                 return alias + suffix, scale
     return None, 1.0
+
+
+def _instant(value: Any) -> float:
+    """Unix seconds of a number or an ISO 8601 text; 0 if it is neither."""
+    if type(value) in _NUMBERS and value > 1e8:
+        return float(value) / (1e9 if value > 1e17 else 1.0)
+    try:
+        return dt.datetime.fromisoformat(value).timestamp() if isinstance(value, str) else 0.0
+    except ValueError:
+        return 0.0
+
+
+def _failure(row: Mapping[str, Any], error: str | None, flag: str | None) -> str:
+    """The class of a failed request's error, or nothing."""
+    if error is not None and row[error]:
+        return _class(row[error])
+    return "failed" if flag is not None and row[flag] is False else ""
 
 
 def _class(error: object) -> str:

@@ -2,24 +2,16 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 from playbook_kernel.api import Artifact, CampaignResult, ScenarioResult
 
-from tests.plugins.reporters.browser import CHROMIUM, Browser
+from tests.plugins.reporters.browser import browser
 from tests.plugins.reporters.samples import campaign, good, trial
 
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    made = Browser(tmp_path_factory.mktemp("profile"))
-    yield made
-    made.close()
+__all__ = ["browser"]
 
 
 def write_requests(

@@ -16,13 +16,17 @@ _GANTT = 1180
 
 @frozen
 class Series:
-    """A named curve; ``shape``: ``line``, ``step`` (holds until the next point) or ``dots`` (with a label each)."""
+    """A named curve.
+
+    ``shape``: ``line``, ``step`` (holds until the next point) or ``dots`` (with a label each, shown if ``named``).
+    """
 
     name: str
     points: Sequence[Point]
     shape: str = "line"
     labels: Sequence[str] = ()
     colour: int | None = None
+    named: bool = True
 
 
 @frozen
@@ -44,6 +48,7 @@ class Chart:
     series: Sequence[Series]
     limits: Sequence[Limit] = ()
     log_x: bool = False
+    whole_x: bool = False
     width: int = 570
     height: int = 240
     top: float | None = None
@@ -149,7 +154,7 @@ def drawing(chart: Chart) -> list[Html]:
         data_x=x.said(),
         data_y=y.said(),
     )
-    return [_legend(chart.series), svg] if len(chart.series) > 1 else [svg]
+    return [_legend(chart.series), svg] if sum(bool(s.name) for s in chart.series) > 1 else [svg]
 
 
 def _x_axis(chart: Chart, points: Sequence[Point]) -> _Axis:
@@ -160,6 +165,9 @@ def _x_axis(chart: Chart, points: Sequence[Point]) -> _Axis:
         if high / low < 1.5:
             low, high = low / 1.3, high * 1.3
         return _Axis(low, high, start, end, log=True, marks=log_ticks(low, high))
+    if chart.whole_x:
+        marks = [t for t in ticks(low, high, 8) if t == int(t) and low <= t <= high]
+        return _Axis(low - 0.5, high + 0.5, start, end, marks=marks)
     if chart.span is None:
         marks = ticks(min(0.0, low), high or 1.0, 8)
         return _Axis(marks[0], marks[-1], start, end, marks=marks)
@@ -211,7 +219,7 @@ def _dots(series: Series, x: _Axis, y: _Axis, colour: int) -> Html:
         at, up = x.at(value), y.at(height)
         title = el("title", f"{label}: {short(value)}, {short(height)}")
         parts.append(el("circle", title, cx=f"{at:.1f}", cy=f"{up:.1f}", r="5", class_=f"dot k{colour % 8}"))
-    if len(series.points) <= 12:
+    if series.named and len(series.points) <= 12:
         parts += _names(series.points, labels, x, y)
     return el("g", parts)
 
@@ -244,6 +252,8 @@ def _limit(limit: Limit, x: _Axis, y: _Axis) -> Html:
 def _legend(series: Sequence[Series]) -> Html:
     items = []
     for n, s in enumerate(series):
+        if not s.name:
+            continue
         colour = n if s.colour is None else s.colour
         swatch = el(
             "svg",
@@ -306,3 +316,46 @@ def _bars_legend(kinds: Sequence[str]) -> Html:
 
     items = [el("li", swatch(f"bar p{n}"), kind) for n, kind in enumerate(kinds)]
     return el("ul", items, el("li", swatch("bar failed"), "did not end well"), class_="legend")
+
+
+@frozen
+class Interval:
+    """A relative change with its interval; ``word``: the verdict."""
+
+    label: str
+    low: float
+    middle: float
+    high: float
+    word: str
+
+
+def forest(title: str, rows: Sequence[Interval]) -> Html:
+    """Intervals below one another, and where zero is; the numbers stand in the table above it."""
+    if not rows:
+        return Html("")
+    left, line = 210, 22
+    furthest = max(max(abs(r.low), abs(r.high)) for r in rows) * 100 or 1.0
+    reach = min(furthest, 100.0)
+    marks = ticks(-reach, reach, 6)
+    axis = _Axis(marks[0], marks[-1], float(left), 860.0, marks=marks)
+    base = len(rows) * line + 6
+    parts: list[Html] = [el("path", d="".join(f"M{axis.at(v):.1f},0V{base}" for v in marks), class_="grid")]
+    parts.append(el("path", d=f"M{axis.at(0.0):.1f},0V{base}", class_="zero"))
+    parts += [el("text", f"{v:+g}%" if v else "0", x=f"{axis.at(v):.1f}", y=base + 14, class_="tx") for v in marks]
+    for n, row in enumerate(rows):
+        middle = n * line + 14
+        low, at, high = (axis.at(min(max(v * 100, marks[0]), marks[-1])) for v in (row.low, row.middle, row.high))
+        look = {"better": "good", "worse": "bad", "cannot tell": "warn"}.get(row.word, "soft")
+        said = el("title", f"{row.label}: {row.middle:+.2%}, {row.low:+.2%} to {row.high:+.2%}, {row.word}")
+        shown = row.label if len(row.label) <= 30 else f"{row.label[:29]}…"
+        parts.append(el("text", shown, x=left - 8, y=middle + 4, class_="ty"))
+        parts.append(el("path", said, d=f"M{low:.1f},{middle}H{high:.1f}", class_=f"whisker {look}"))
+        parts.append(el("circle", cx=f"{at:.1f}", cy=middle, r="4", class_=f"point {look}"))
+    svg = el(
+        "svg",
+        parts,
+        viewBox=f"0 0 880 {base + 20}",
+        role="img",
+        aria_label=f"{title}; the numbers are in the table above",
+    )
+    return el("figure", el("figcaption", title), svg, class_="broad")

@@ -56,6 +56,12 @@ def _hash(text: str) -> str:
 
 def render(result: CampaignResult, source: Path, links: str) -> str:
     """The page. ``source``: the run's folder, for the records in it; ``links``: what leads there from the page."""
+    title = f"{SIGNS.get(result.status, '')} {result.id}"
+    return shell(title, _header(result), list(_main(result, source, links)), _footer(result))
+
+
+def shell(title: str, header: Html, main: Sequence[Html], footer: Html | None = None) -> str:
+    """A page that allows its own style and script and nothing else; ``header`` has a box of class ``bar1``."""
     css, js = asset("report.css"), asset("report.js")
     policy = (
         f"default-src 'none'; style-src 'sha256-{_hash(css)}'; script-src 'sha256-{_hash(js)}'; "
@@ -67,15 +73,15 @@ def render(result: CampaignResult, source: Path, links: str) -> str:
         el("meta", http_equiv="Content-Security-Policy", content=policy),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="referrer", content="no-referrer"),
-        el("title", f"{SIGNS.get(result.status, '')} {result.id}"),
+        el("title", title),
         el("style", Html(css)),
     )
     body = el(
         "body",
         el("a", "Skip to the results", href="#results", class_="skip"),
-        _header(result),
-        el("main", list(_main(result, source, links)), id="results"),
-        _footer(result),
+        header,
+        el("main", main, id="results"),
+        footer,
         el("div", id="said", class_="sr", role="status", aria_live="polite"),
         el("script", Html(js)),
     )

@@ -1,0 +1,1 @@
+"""Runs against one another: what differs, by how much, and how sure that is."""

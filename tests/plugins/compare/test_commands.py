@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+from playbook_kernel.cli.main import main
+
+from tests.plugins.compare.conftest import Make, around
+from tests.plugins.reporters.browser import Browser
+
+
+@pytest.fixture
+def call(results: Path, capsys: pytest.CaptureFixture[str]):
+    def run(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(["-r", str(results), *map(str, words)])
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    return run
+
+
+@pytest.fixture
+def repeats(make: Make) -> None:
+    """Five runs of an old and a new state: slower by a fifth, as fast, and one scenario that breaks."""
+    for n, (ttft, speed, noisy) in enumerate(
+        zip(around(100, 0.01, 5, 1), around(500, 0.002, 5, 2), around(80, 0.2, 5, 3), strict=True)
+    ):
+        good = {"ttft_p99_ms": ttft, "output_tokens_per_s": speed, "e2el_p99_ms": noisy}
+        make(f"old-{n}", pd=good, breaks=good, requests=(1000, 0), facts={"gpu-1": {"driver": "535", "cpus": 8}})
+        slow = {"p99_ttft": ttft * 1.2, "output_tokens_per_s": speed, "e2el_p99_ms": noisy * 1.1}
+        slow["ttft_p99_ms"] = slow.pop("p99_ttft")
+        make(
+            f"new-{n}",
+            pd=slow,
+            breaks="benchmark: it <b>broke</b>",
+            requests=(1000, 60),
+            facts={"gpu-1": {"driver": "550", "cpus": 8}},
+        )
+
+
+def test_what_differs_comes_first_then_every_verdict(call, repeats):
+    code, out, _ = call("compare", "before=old-*", "after=new-*")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == "after against before"
+    assert out.index("gpu-1: driver") < out.index("pd:")
+    assert "cpus" not in out
+    verdicts = {line.split()[0]: line for line in lines if line.startswith("  ")}
+    assert "▼ worse" in verdicts["ttft_p99_ms"]
+    assert "+2" in verdicts["ttft_p99_ms"].split()[5]
+    assert "= same" in verdicts["output_tokens_per_s"]
+    assert "? cannot tell" in verdicts["e2el_p99_ms"]
+    assert "(needs " in verdicts["e2el_p99_ms"]
+    assert "▼ worse" in verdicts["failed_requests_share"]
+    assert "5 trials did not complete: benchmark: it <b>broke</b>" in out
+
+
+def test_json_has_every_figure(call, repeats):
+    _, out, _ = call("compare", "old-0,old-1", "new-0,new-1", "--format", "json", "-m", "p99_ttft")
+    [one] = json.loads(out)["comparisons"]
+    assert one["runs"] == [["old-0", "old-1"], ["new-0", "new-1"]]
+    [pd] = [s for s in one["scenarios"] if s["scenario"] == "pd"]
+    found = {d["metric"]: d for d in pd["differences"]}
+    assert set(found) == {"failed_requests_share", "ttft_p99_ms"}
+    ttft = found["ttft_p99_ms"]
+    assert ttft["low"] < ttft["change"] < ttft["high"]
+    assert ttft["change"] == pytest.approx(0.2, abs=0.001)
+    assert ttft["repeats"] == [2, 2]
+
+
+def test_markdown_is_a_table_whatever_failed(call, repeats):
+    _, out, _ = call("compare", "old-0", "new-0", "--format", "markdown")
+    rendered = MarkdownIt("commonmark").enable("table").render(out)
+    assert "<b>" not in rendered
+    assert rendered.count("<table>") == 2
+
+
+def test_the_page_opens_without_complaints(call, repeats, browser: Browser, tmp_path: Path):
+    path = tmp_path / "c.html"
+    assert call("compare", "old-*", "new-*", "--format", "html", "-o", path)[0] == 0
+    page = browser.open(path.as_uri())
+    assert page.complaints() == []
+    assert page.run("document.querySelectorAll('.whisker').length") == 3
+    assert "it <b>broke</b>" in page.run("document.querySelector('.reason').textContent")
+
+
+def test_the_baseline_can_be_any_of_them(call, repeats):
+    _, out, _ = call("compare", "new-0", "old-0", "old-1", "--baseline", "old-1")
+    assert [line for line in out.splitlines() if " against " in line] == ["new-0 against old-1", "old-0 against old-1"]
+    code, _, err = call("compare", "new-0", "old-0", "--baseline", "elsewhere")
+    assert (code, "is none of them" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["compare", "old-0"], "one run alone cannot be compared"),
+        (["compare", "old-*", "newer-*"], "no run matches 'newer-*'"),
+        (["gate", "new-0", "-b", "old-0", "--fail-on", "p99_ttft > 5%"], "a change has a sign"),
+        (["gate", "new-0", "-b", "old-0", "--fail-on", "ttft; rm"], "is no rule"),
+        (["gate", "new-0", "-b", "old-0", "--fail-on", "speed > +5%"], "no scenario has a metric 'speed'"),
+        (["gate", "new-0", "-b", "old-0", "--fail-on", "x*: worse"], "no scenario is called 'x*'"),
+        (["trend", "nothing", "ttft_p99"], "no run has a scenario 'nothing'"),
+        (["trend", "pd", "speed"], "has a metric 'speed'"),
+    ],
+)
+def test_a_wrong_question_is_2_and_says_why(call, repeats, words, said):
+    code, _, err = call(*words)
+    assert code == 2
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    "rule, code",
+    [
+        ("pd: p99_ttft > +5%", 1), ("pd: p99_ttft > +30%", 0), ("pd: ttft_p99_ms > 110", 1), ("pd: ttft_p99_ms > 0.11 s", 1),
+        ("pd: ttft_p99_ms > 500ms", 0), ("pd: output_tokens_per_s < -5%", 0), ("pd: output_tokens_per_s < 600", 1),
+        ("pd: failed_requests_share > 1%", 1), ("pd: failed_requests_share > 10%", 0), ("pd: worse", 1),
+        ("pd: e2el_p99_ms > +5%", 0),
+    ],
+)  # fmt: skip
+def test_rules_decide(call, make: Make, rule: str, code: int):
+    for n, (ttft, noisy) in enumerate(zip(around(100, 0.01, 5, 1), around(80, 0.2, 5, 3), strict=True)):
+        make(f"old-{n}", pd={"ttft_p99_ms": ttft, "output_tokens_per_s": 500, "e2el_p99_ms": noisy}, requests=(1000, 0))
+        new = {"ttft_p99_ms": ttft * 1.2, "output_tokens_per_s": 500, "e2el_p99_ms": noisy * 1.1}
+        make(f"new-{n}", pd=new, requests=(1000, 60))
+    assert call("gate", "new-*", "-b", "old-*", "--fail-on", rule)[0] == code
+    if rule.startswith("pd: e2el"):  # beyond the limit, and maybe by chance
+        assert call("gate", "new-*", "-b", "old-*", "--fail-on", rule, "--strict")[0] == 1
+
+
+def test_a_scenario_that_broke_fails_the_gate(call, repeats, tmp_path: Path):
+    junit = tmp_path / "deep" / "gate.xml"
+    code, out, _ = call("gate", "new-*", "-b", "old-*", "--fail-on", "p99_ttft > +50%", "--junit", junit)
+    assert code == 1
+    assert "FAIL  breaks  [completed]" in out
+    suite = ET.parse(junit).getroot()[0]
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    assert [c.get("classname") for c in suite if c.find("failure") is not None] == ["breaks"]
+
+
+def test_equal_runs_pass_without_a_rule(call, make: Make):
+    for n, ttft in enumerate(around(100, 0.005, 6, 5)):
+        make(f"r-{n}", pd={"ttft_p99_ms": ttft})
+    code, out, _ = call("gate", "r-0,r-1,r-2", "-b", "r-3,r-4,r-5")
+    assert (code, out.splitlines()[-1]) == (0, "2 checks, 0 failed: r-0 against r-3")
+
+
+def test_a_trend_shows_where_it_turned(call, make: Make, browser: Browser, tmp_path: Path):
+    for n in range(6):
+        make(f"2026010{n}_000000_all", pd={"ttft_p99_ms": 100 if n < 4 else 150})
+    make("20260107_000000_all", pd="deploy: lost")
+    code, out, _ = call("trend", "pd", "p99_ttft")
+    assert code == 0
+    assert "20260104_000000_all  150  +50.0%" in out
+    assert "20260107_000000_all  failed" in out
+    plot = [line.split("┤")[-1].split("│")[-1] for line in out.splitlines() if "┤" in line or "│" in line]
+    assert plot[0].count("•") == 2
+    assert plot[-1].count("•") == 4
+    path = tmp_path / "t.html"
+    assert call("trend", "pd", "p99_ttft", "--html", path)[0] == 0
+    page = browser.open(path.as_uri())
+    assert page.complaints() == []
+    assert page.run("document.querySelectorAll('circle').length") == 6
