@@ -353,10 +353,13 @@ def check_hooks(plugin: object, name: str = "under-test") -> list[str]:
     return hooks
 
 
-def check_cleanup(plugin: object, trial: FakeTrial, name: str = "under-test") -> Sequence[Residue]:
+def check_cleanup(
+    plugin: object, trial: FakeTrial, name: str = "under-test", *, kinds: Iterable[str] | None = None
+) -> Sequence[Residue]:
     """The cleanup of a hook plugin undoes its effects, also when it runs twice, later, or when nothing was done.
 
-    Run what makes the effects on ``trial`` first. Returns what it says is left.
+    Run what makes the effects on ``trial`` first. ``kinds``: those of its own, if others (such as ``file``, which the
+    tool's own plugin undoes) are there too; None: all. Returns what it says is left.
     """
     assert "playbook_cleanup" in ISOLATED
     manager = HookManager()
@@ -369,7 +372,8 @@ def check_cleanup(plugin: object, trial: FakeTrial, name: str = "under-test") ->
             raise AssertionError(f"cleanup raised {type(errors[0]).__name__}: {errors[0]}") from errors[0]
         left = [r for answer in results for r in answer]
     assert all(isinstance(r, Residue) for r in left), "cleanup returned something that is no Residue"
-    still = again.ctx.effects.open()
+    own = None if kinds is None else frozenset(kinds)
+    still = [e for e in again.ctx.effects.open() if own is None or e.kind in own]
     assert not still, f"cleanup did not say that these were undone: {[(e.kind, e.node) for e in still]}"
     return left
 
