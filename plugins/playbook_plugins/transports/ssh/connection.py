@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import paramiko
 from attrs import evolve, frozen
-from paramiko.common import MSG_CHANNEL_REQUEST
+from paramiko.common import MSG_CHANNEL_REQUEST, cMSG_CHANNEL_REQUEST
 from playbook_kernel.api import (
     AuthenticationFailed,
     HostKeyRejected,
@@ -77,6 +77,16 @@ class PatientTransport(paramiko.Transport):
             self._later.append(data)
             return
         super()._send_user_message(data)  # type: ignore[misc]
+
+    def execute(self, channel: paramiko.Channel, command: bytes) -> None:
+        """Ask for a command without waiting for the yes: what comes of it tells. A no closes the channel."""
+        message = paramiko.Message()
+        message.add_byte(cMSG_CHANNEL_REQUEST)
+        message.add_int(channel.remote_chanid)
+        message.add_string("exec")
+        message.add_boolean(True)  # noqa: FBT003 - a reply, please
+        message.add_string(command)
+        self._send_user_message(message)
 
     _channel_handler_table: ClassVar[dict[int, Any]] = {
         **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]  # noqa: SLF001

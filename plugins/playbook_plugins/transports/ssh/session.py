@@ -184,8 +184,7 @@ class SshSession(Session):
             line.release()
             raise
         try:
-            channel.settimeout(self.options.connect_timeout)
-            channel.exec_command(asked.command)
+            connection.transport.execute(channel, asked.command)
         except (paramiko.SSHException, EOFError, OSError) as error:
             with contextlib.suppress(Exception):
                 channel.close()
