@@ -30,13 +30,14 @@ from playbook_plugins import compose_file
 from playbook_plugins.compose_file import ComposeFile, ComposeService
 
 from . import goodbye, staging
-from .engine import Engine
+from .engine import Engine, Look
 from .failures import failure
 
 LABEL = "playbook.trial"
 COMPOSE_SECONDS = 1800.0
 _SERVICE = "com.docker.compose.service"
 _EXITED = re.compile(r"\((\d+)\)")
+_OF_ONE_SERVICE = ("image", "network", "start")
 _engines: WeakKeyDictionary[Session, Engine] = WeakKeyDictionary()
 _engines_lock = threading.Lock()
 
@@ -68,20 +69,27 @@ class ComposeBase(Composer[NoOptions]):
     # -- up -------------------------------------------------------------------------------------------------------
 
     def prepare(self, ctx: TrialContext, session: Session, share: Share) -> None:
+        """Files and containers. What one service's container cannot be made for is told when that service starts."""
         staging.put(ctx, session, share, self._overrides(share))
         for definition, names in _by_definition(share).items():
             created = [n for n in names if not self._whole(share, n)]
             if created:
-                command = ["up", "--no-start", "--no-deps", "--no-build", *created]
-                self._compose(session, share, definition, command, created[0])
+                try:
+                    self._create(session, share, definition, created)
+                except ServiceFailed as error:
+                    if error.error_class not in _OF_ONE_SERVICE:
+                        raise
+                    ctx.log.warning("not everything could be created", node=share.node.name, error=str(error))
 
     def start(self, ctx: TrialContext, session: Session, share: Share, service: str) -> Mapping[str, Any]:
-        node = share.node.name
+        node, definition = share.node.name, share.service(service).definition
         if self._whole(share, service):
-            definition = share.service(service).definition
-            self._compose(session, share, definition, ["up", "-d", "--no-deps", "--no-build", service], service)
+            self._compose(session, share, definition, ["up", "-d", "--no-deps", "--no-build", service], [service])
         engine = engine_of(session)
-        ids = [c["Id"] for c in engine.containers(share.project) if c["Labels"].get(_SERVICE) == service]
+        ids = _ids(engine, share.project, service)
+        if not ids:
+            self._create(session, share, definition, [service])
+            ids = _ids(engine, share.project, service)
         if not ids:
             raise ServiceFailed(service, node, "Compose made no container for it", error_class="config")
         for container in ids:
@@ -92,15 +100,18 @@ class ComposeBase(Composer[NoOptions]):
 
     def reset(self, ctx: TrialContext, session: Session, share: Share, service: str) -> None:
         engine = engine_of(session)
-        for container in engine.containers(share.project):
-            if container["Labels"].get(_SERVICE) == service:
-                engine.call("DELETE", f"/containers/{container['Id']}", {"force": "1", "v": "1"})
+        for container in _ids(engine, share.project, service):
+            engine.call("DELETE", f"/containers/{container}", {"force": "1", "v": "1"})
         if not self._whole(share, service):
-            definition = share.service(service).definition
-            command = ["up", "--no-start", "--no-deps", "--no-build", service]
-            self._compose(session, share, definition, command, service)
+            self._create(session, share, share.service(service).definition, [service])
 
-    def _compose(self, session: Session, share: Share, definition: Path, command: Sequence[str], service: str) -> None:
+    def _create(self, session: Session, share: Share, definition: Path, services: Sequence[str]) -> None:
+        command = ["up", "--no-start", "--no-deps", "--no-build", *services]
+        self._compose(session, share, definition, command, services)
+
+    def _compose(
+        self, session: Session, share: Share, definition: Path, command: Sequence[str], services: Sequence[str]
+    ) -> None:
         files = [staging.remote(share, definition.name), staging.override(share, definition)]
         try:
             self.compose(session, share, files, command)
@@ -108,7 +119,7 @@ class ComposeBase(Composer[NoOptions]):
             said = getattr(error, "stderr", "") or getattr(error, "stdout", "") or str(error)
             if error.error_class != "command":
                 raise
-            raise failure(service, share.node.name, said) from error
+            raise failure(", ".join(services), share.node.name, said) from error
 
     def _whole(self, share: Share, service: str) -> bool:
         """Whether Compose itself must start a service: its start does more than starting a container."""
@@ -142,6 +153,12 @@ class ComposeBase(Composer[NoOptions]):
 
     def states(self, session: Session, share: Share) -> Mapping[str, State]:
         engine = engine_of(session)
+        last, mark = engine.seen.get(share.project), engine.mark(share.project)
+        if last is None or not last.holds(mark):
+            last = engine.seen[share.project] = Look(mark, self._look(engine, share))
+        return last.states
+
+    def _look(self, engine: Engine, share: Share) -> Mapping[str, State]:
         found: dict[str, State] = {s.name: State(s.name, "absent") for s in share.services}
         for container in engine.containers(share.project):
             name = container["Labels"].get(_SERVICE, "")
@@ -181,8 +198,7 @@ class ComposeBase(Composer[NoOptions]):
         return Endpoint(f"http://{share.node.host}:{port}") if port else None
 
     def logs(self, session: Session, share: Share, service: str, into: Path, *, limit: int) -> Path | None:
-        containers = engine_of(session).containers(share.project)
-        ids = [c["Id"] for c in containers if c["Labels"].get(_SERVICE) == service]
+        ids = _ids(engine_of(session), share.project, service)
         if not ids:
             return None
         script = 'n=$1; shift; for c in "$@"; do docker logs --timestamps "$c" 2>&1; done | tail -c "$n"'
@@ -198,9 +214,8 @@ class ComposeBase(Composer[NoOptions]):
 
     def stop(self, ctx: TrialContext, session: Session, share: Share, service: str) -> None:
         engine = engine_of(session)
-        for container in engine.containers(share.project):
-            if container["Labels"].get(_SERVICE) == service:
-                engine.call("POST", f"/containers/{container['Id']}/stop")
+        for container in _ids(engine, share.project, service):
+            engine.call("POST", f"/containers/{container}/stop")
 
     def down(self, ctx: TrialContext, session: Session, project: str) -> None:
         engine = engine_of(session)
@@ -220,6 +235,10 @@ class ComposeBase(Composer[NoOptions]):
         ]
         engine.close()  # what is left running on the node is looked for next
         return left
+
+
+def _ids(engine: Engine, project: str, service: str) -> list[str]:
+    return [str(c["Id"]) for c in engine.containers(project) if c["Labels"].get(_SERVICE) == service]
 
 
 def _worse(one: State, other: State) -> State:

@@ -5,15 +5,26 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from attrs import define, field, frozen
-from playbook_kernel.api import CommandFailed, OutcomeUnknown, PlaybookError, Process, Session, within
+from playbook_kernel.api import CommandFailed, OutcomeUnknown, PlaybookError, Process, Session, State, current, within
 
 _LIFE_SECONDS = 24 * 3600.0
 _HANGUP_SECONDS = 2.0
+_AGAIN_SECONDS = 1.0
+_TRUST_SECONDS = 5.0
+_SETTLE_SECONDS = 3.0
+"""The engine tells of a container's end before its own list of containers does: cleaning up lies between."""
+
+_EVENTS = [
+    "create", "start", "restart", "die", "oom", "kill", "stop", "pause", "unpause", "destroy", "health_status",
+]  # fmt: skip
+MOST_CHANNELS = 4
+"""A connection takes one of the few sessions that a node's sshd allows; two are left to others, with one for news."""
 
 
 @frozen
@@ -40,8 +51,21 @@ class EngineDown(PlaybookError):
     error_class = "engine"
 
 
+@frozen
+class Look:
+    """What was seen of a project, with the mark from before it. It holds as long as nothing is heard, but not for long."""
+
+    mark: int | None
+    states: Mapping[str, State]
+    at: float = field(factory=time.monotonic)
+
+    def holds(self, mark: int | None) -> bool:
+        """Whether it need not be repeated."""
+        return mark is not None and mark == self.mark and time.monotonic() - self.at < _TRUST_SECONDS
+
+
 @define(eq=False)
-class _Channel:
+class Channel:
     """One connection to the engine; for one caller at a time."""
 
     process: Process
@@ -53,9 +77,7 @@ class _Channel:
         payload = b"" if body is None else json.dumps(body).encode()
         head = f"{method} {path} HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n"
         self.process.write(f"{head}Content-Length: {len(payload)}\r\n\r\n".encode() + payload)
-        lines = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
-        status = int(lines[0].split()[1])
-        headers = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
+        status, headers = self._head()
         raw = b""
         if headers.get("transfer-encoding", "").lower() == "chunked":
             while size := int(self._until(b"\r\n").split(b";")[0], 16):
@@ -68,6 +90,24 @@ class _Channel:
             return Reply(status, json.loads(raw) if raw.strip() else None)
         except ValueError:
             return Reply(status, raw.decode("utf-8", "replace"))
+
+    def listen(self, path: str) -> Iterator[bytes]:
+        """Ask for an answer that never ends; yields nothing once it is there, then each piece as it comes."""
+        self.process.write(f"GET {path} HTTP/1.1\r\nHost: docker\r\n\r\n".encode())
+        status, _ = self._head()
+        if status != 200:
+            raise EngineDown(f"it answers {path} with status {status}")
+        yield b""
+        while True:
+            taken, self._data = bytes(self._data), bytearray()
+            if taken:
+                yield taken
+            self._more()
+
+    def _head(self) -> tuple[int, dict[str, str]]:
+        lines = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
+        headers = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
+        return int(lines[0].split()[1]), headers
 
     def close(self) -> None:
         """Hang up. The end of its input ends the other side at once; a signal takes newer docker commands seconds."""
@@ -103,20 +143,94 @@ class _Channel:
 
 
 @define(eq=False)
+class News:
+    """Listens to what happens to containers, so that nobody has to look as long as nothing does."""
+
+    open: Callable[[], Channel]
+    path: str
+    _count: int = 0
+    _died: float = -1e9
+    _live: bool = False
+    _ended: float | None = None
+    _closing: bool = False
+    _channel: Channel | None = None
+    _thread: threading.Thread | None = None
+
+    @property
+    def mark(self) -> int | None:
+        """Changes with whatever happens; None while nobody listens, and while an end is not in the books yet."""
+        return self._count if self._live and time.monotonic() - self._died > _SETTLE_SECONDS else None
+
+    @property
+    def stale(self) -> bool:
+        """Whether it ended, for long enough to try again."""
+        return self._ended is not None and time.monotonic() - self._ended > _AGAIN_SECONDS
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._listen, daemon=True, name="engine-news")
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening; returns when that is so."""
+        self._closing = True
+        if self._channel is not None:
+            with contextlib.suppress(Exception):
+                self._channel.process.end_input()
+        if self._thread is not None:
+            self._thread.join(_HANGUP_SECONDS)
+
+    def _listen(self) -> None:
+        try:
+            self._channel = channel = self.open()
+            with channel.process:
+                tail = b""
+                for piece in channel.listen(self.path):
+                    if self._closing:
+                        return
+                    if b'"die"' in tail + piece:
+                        self._died = time.monotonic()
+                    tail = piece[-4:]
+                    self._count += 1
+                    self._live = True
+        except (PlaybookError, OSError, ValueError, IndexError):
+            pass  # whoever asks looks for himself then, and learns what is wrong
+        finally:
+            self._live = False
+            self._ended = time.monotonic()
+
+
+def _query(words: Mapping[str, Any]) -> str:
+    """A query string; values that are not texts are sent as JSON."""
+    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in words.items()}
+    return f"?{urlencode(texts)}" if texts else ""
+
+
+@define(eq=False)
 class Engine:
-    """The engine of one node. Calls may come from many threads; connections are kept for the next."""
+    """The engine of one node. Calls may come from many threads; a few connections are shared by all and kept."""
 
     session: Session
-    _idle: list[_Channel] = field(factory=list)
+    _idle: list[Channel] = field(factory=list)
     _lock: threading.Lock = field(factory=threading.Lock)
+    _free: threading.Semaphore = field(factory=lambda: threading.Semaphore(MOST_CHANNELS))
+    _news: dict[str, News] = field(factory=dict)
+    seen: dict[str, Look] = field(factory=dict)
+    """By project, the last look at it."""
 
     def call(self, method: str, path: str, query: Mapping[str, Any] | None = None, body: Any = None) -> Reply:
         """Make one call. ``query`` values that are not texts are sent as JSON.
 
         Raises EngineDown when the engine does not answer, and what the session raises.
         """
-        words = {k: v if isinstance(v, str) else json.dumps(v) for k, v in (query or {}).items()}
-        target = path + (f"?{urlencode(words)}" if words else "")
+        target = path + _query(query or {})
+        while not self._free.acquire(timeout=0.2):
+            current().check()
+        try:
+            return self._call(method, target, body)
+        finally:
+            self._free.release()
+
+    def _call(self, method: str, target: str, body: Any) -> Reply:
         with self._lock:
             channel = self._idle.pop() if self._idle else None
         fresh = channel is None
@@ -124,9 +238,10 @@ class Engine:
         try:
             reply = channel.ask(method, target, body)
         except (EngineDown, OutcomeUnknown, CommandFailed) as error:
-            channel.close()
+            channel.process.kill()
+            self._hang_up()
             if not fresh and method == "GET":
-                return self.call(method, path, query, body)  # it was idle for long, and asking twice harms nothing
+                return self._call(method, target, body)  # it was idle for long, and asking twice harms nothing
             if isinstance(error, CommandFailed):
                 raise EngineDown(f"{self.session.node.name}: the engine does not answer") from error
             if isinstance(error, EngineDown):
@@ -142,13 +257,30 @@ class Engine:
     def close(self) -> None:
         """Hang up; the next call opens a new connection."""
         with self._lock:
+            news, self._news = list(self._news.values()), {}
+        for one in news:
+            one.close()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        with self._lock:
             idle, self._idle = self._idle, []
         for channel in idle:
             channel.close()
 
-    def _open(self) -> _Channel:
+    def _open(self) -> Channel:
         command = ["docker", "system", "dial-stdio"]
-        return _Channel(self.session.start(command, stdin=True, timeout=_LIFE_SECONDS))
+        return Channel(self.session.start(command, stdin=True, timeout=_LIFE_SECONDS))
+
+    def mark(self, project: str) -> int | None:
+        """A number that changes when anything happens to a container of a project; None: it is not known."""
+        with self._lock:
+            news = self._news.get(project)
+            if news is None or news.stale:
+                filters = {"type": ["container"], "event": _EVENTS, "label": [f"com.docker.compose.project={project}"]}
+                news = self._news[project] = News(self._open, "/events" + _query({"filters": filters}))
+                news.start()
+        return news.mark
 
     def containers(self, project: str) -> list[dict[str, Any]]:
         """Every container of a compose project, also those that have ended."""

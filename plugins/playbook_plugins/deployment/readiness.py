@@ -29,6 +29,9 @@ from .choose import composer_for, share_for
 from .watch import Watch
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+LATE = 0.04
+"""A wait that took a while may be noticed as over later by this part of it: so much lies between two looks."""
+
 SETTLE = 1.0
 """Seconds that a service must have run when nothing but its state is asked: one that exits at once runs at first, too."""
 
@@ -48,7 +51,7 @@ def wait_ready(ctx: TrialContext, watch: Watch, service: Service, started: Calla
     policy, node = service.health, watch.share.node.name
     began = time.monotonic()
     patience = min(policy.timeout, policy.grace + (policy.retries + 1) * policy.interval)
-    pause, seen = FIRST_PAUSE, "it did not start"
+    seen = "it did not start"
     probes = [(c, ctx.build(Probe, c.probe)) for c in service.checks if c.required] if policy.enabled else []
     settle = SETTLE if all(c.probe.use == "docker" for c, _ in probes) else 0.0
     running_since: float | None = None
@@ -74,8 +77,7 @@ def wait_ready(ctx: TrialContext, watch: Watch, service: Service, started: Calla
         if late or waited > patience:
             how = "at the first failure after its grace period" if late else f"within {waited:.0f} s"
             raise ServiceFailed(service.name, node, f"not ready {how}: {seen}", error_class="health")
-        current().sleep(pause)
-        pause = min(pause * 1.3, LONGEST_PAUSE)
+        current().sleep(min(max(FIRST_PAUSE, waited * LATE), LONGEST_PAUSE))
 
 
 def _refuse(state: State, service: Service, node: str) -> None:

@@ -1,0 +1,163 @@
+"""``python -m tests.bench.deploy``: twelve services on one node of a lab of its own; ratios against peers in the same run.
+
+Peers are Compose V2 on the node itself, without a network between: ``up --wait``, one call a batch, one call a service.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from playbook_kernel.api import ServiceChanged, within
+from playbook_kernel.graph import batches, critical_path
+from playbook_plugins.deployment import cleanup, deploy
+
+from tests.lab.core import Lab, cannot
+from tests.lab.fixtures import enter_network
+from tests.plugins.composers.helpers import lab_node, opened, trial
+
+from .graph import AFTER, SECONDS, compose_file, scenario
+
+GOALS: Mapping[str, float] = {
+    "bridge / critical path": 1.25,
+    "host / critical path": 1.10,
+    "bridge / up --wait": 0.95,
+    "host / up --wait": 0.95,
+    "bridge / batches": 0.6,
+    "bridge / one by one": 0.5,
+    "interval 5 s / interval 1 s": 1.05,
+    "retry of one / deploying all again": 0.5,
+    "controller CPU per service, ms": 10.0,
+}
+
+
+class Bench:
+    def __init__(self, lab: Lab, flavour: str) -> None:
+        self.lab, self.flavour, self.count = lab, flavour, 0
+        self.node = lab_node(lab, "n1")
+
+    def ours(self, **how: Any) -> dict[str, float]:
+        """Deploy with our own tool, over SSH; then clean up."""
+        self.count += 1
+        folder = Path(tempfile.mkdtemp(prefix="bench-deploy-"))
+        self.lab.run("n1", ["sh", "-c", "rm -rf /tmp/bench-mark"])
+        try:
+            made = trial(
+                scenario(folder, "n1", self.node.host, **how), [self.node], folder, ident=f"pk-bench-{self.count}"
+            )
+            made.ctx.facts["n1"] = {"composer": self.flavour}
+            times: dict[str, float] = {}
+
+            def note(event: object) -> None:
+                if isinstance(event, ServiceChanged) and event.status == "retrying":
+                    times["retrying"] = time.monotonic()
+
+            made.ctx.emit = note
+            with opened(made), within(300):
+                made.pool("n1").run(["true"])
+                import python_on_whales  # noqa: F401 - once a process, however many services there are
+
+                cpu, began = _cpu(), time.monotonic()
+                deploy(made.ctx, made.ctx.trial.scenario)
+                ended = time.monotonic()
+                found = {"seconds": ended - began, "cpu": _cpu() - cpu}
+                if "retrying" in times:
+                    found["after failure"] = ended - times["retrying"]
+                began = time.monotonic()
+                left = cleanup(made.ctx, None)
+                found["cleanup"] = time.monotonic() - began
+                if left:
+                    raise SystemExit(f"left: {left}")
+        finally:
+            shutil.rmtree(folder)
+        return found
+
+    def compose(self, steps: list[list[str]], **how: Any) -> float:
+        """Let Compose V2 itself do it on the node, one call for each step; then take it down."""
+        words = ["docker", "compose", "-p", "peer", "-f", "/tmp/peer.json"]
+        text = json.dumps(compose_file(**how))
+        self.lab.run("n1", ["sh", "-c", f"cat >/tmp/peer.json <<'E'\n{text}\nE"])
+        began = time.monotonic()
+        for step in steps:
+            self.lab.run("n1", [*words, "up", "-d", "--wait", *step], timeout=300)
+        seconds = time.monotonic() - began
+        self.lab.run("n1", [*words, "down", "-t", "0"], timeout=120)
+        return seconds
+
+
+def measure(lab: Lab, say: Callable[[str], None]) -> dict[str, Any]:
+    bench = Bench(lab, "v2")
+    critical = critical_path(AFTER, SECONDS)[1]
+    seconds: dict[str, float] = {"critical path": critical}
+
+    def ours(name: str, **how: Any) -> dict[str, float]:
+        found = bench.ours(**how)
+        seconds[name] = found["seconds"]
+        say(f"{name}: " + ", ".join(f"{k} {v:.2f}" for k, v in found.items()))
+        return found
+
+    def peer(name: str, steps: list[list[str]], **how: Any) -> None:
+        seconds[name] = bench.compose(steps, **how)
+        say(f"{name}: {seconds[name]:.2f}")
+
+    bridge = ours("ours, bridge", host=False)
+    ours("ours, host", host=True, health=False)
+    ours("ours, bridge, interval 5 s", host=False, interval=5)
+    retry = ours("ours, bridge, one fails once", host=False, failing=True)
+    peer("up --wait, bridge", [[]], host=False)
+    peer("up --wait, host", [[]], host=True)
+    peer("batches, bridge", [["--no-deps", *b] for b in batches(AFTER)], host=False)
+    order = [name for batch in batches(AFTER) for name in batch]
+    peer("one by one, bridge", [["--no-deps", name] for name in order], host=False)
+    ratios = {
+        "bridge / critical path": seconds["ours, bridge"] / critical,
+        "host / critical path": seconds["ours, host"] / critical,
+        "bridge / up --wait": seconds["ours, bridge"] / seconds["up --wait, bridge"],
+        "host / up --wait": seconds["ours, host"] / seconds["up --wait, host"],
+        "bridge / batches": seconds["ours, bridge"] / seconds["batches, bridge"],
+        "bridge / one by one": seconds["ours, bridge"] / seconds["one by one, bridge"],
+        "interval 5 s / interval 1 s": seconds["ours, bridge, interval 5 s"] / seconds["ours, bridge"],
+        "retry of one / deploying all again": retry["after failure"] / (bridge["cleanup"] + bridge["seconds"]),
+        "controller CPU per service, ms": 1000 * bridge["cpu"] / len(AFTER),
+    }
+    return {"seconds": seconds, "ratios": ratios, "goals": dict(GOALS)}
+
+
+def _cpu() -> float:
+    """CPU seconds of this process and the children it has waited for."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in usages)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.deploy", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="the whole result as JSON on stdout")
+    options = parser.parse_args()
+    if why := cannot():
+        print(f"no lab: {why}", file=sys.stderr)
+        return 1
+    lab = Lab("bench-deploy")
+    try:
+        lab.up(["v2"])
+        enter_network(lab.root)
+        result = measure(lab, lambda text: print(text, file=sys.stderr, flush=True))
+    finally:
+        lab.down()
+    if options.json:
+        print(json.dumps(result, indent=2))
+    else:
+        for name, value in result["ratios"].items():
+            print(f"{name:38} {value:7.2f}   goal {GOALS[name]:g}{'' if value <= GOALS[name] else '   MISSED'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
