@@ -8,6 +8,7 @@ times in whole microseconds, a first line about the run and a last one about the
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import gzip
 import io
@@ -132,21 +133,19 @@ class _Reader:
     _keys: frozenset[str] = frozenset()
     _plan: list[tuple[str | None, float]] = field(factory=list)
     _epoch: float = 0.0
-    _error: str | None = None
-    _flag: str | None = None
 
     def take(self, lines: Sequence[bytes]) -> None:
+        rows: list[Any] = []
+        with contextlib.suppress(ValueError):
+            rows = json.loads(b"[" + b",".join(lines) + b"]")
+        if len(rows) != len(lines):
+            rows = [_parsed(line) for line in lines]
         try:
-            rows: Any = json.loads(b"[" + b",".join(lines) + b"]")
-            if len(rows) == len(lines) and self._alike(rows):
+            if self._alike(rows):
                 return
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError):
             pass
-        for line in lines:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                row = None
+        for row in rows:
             self._one(row)
 
     def _alike(self, rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -154,11 +153,11 @@ class _Reader:
         if "i" in rows[0] or "run" in rows[0]:
             return False
         self._look(rows[0])
-        if self._lacking() or any(row.keys() != self._keys for row in rows):
+        if self._lacking() or not all(row.keys() == self._keys or self._but_for_failure(row) for row in rows):
             return False
         count = len(rows)
         made = [[row[key] * scale for row in rows] if key else [math.nan] * count for key, scale in self._plan]
-        said = [_failure(row, self._error, self._flag) for row in rows] if self._error or self._flag else []
+        said = [_failure(row) for row in rows]
         if not all(type(v) is float for values in made for v in values):
             return False
         start = len(self.requests)
@@ -173,8 +172,9 @@ class _Reader:
         if row.keys() != self._keys:
             self._keys = frozenset(row)
             self._plan = [_source(row, name) for name in _NAMES]
-            self._error = next((k for k in _ERROR_KEYS if k in row), None)
-            self._flag = next((k for k in ("success", "ok") if k in row), None)
+
+    def _but_for_failure(self, row: Mapping[str, Any]) -> bool:
+        return (row.keys() ^ self._keys).issubset(_ERROR_KEYS)
 
     def _lacking(self) -> bool:
         return self._plan[0][0] is None and self._plan[3][0] is None
@@ -197,7 +197,7 @@ class _Reader:
         for name, (key, scale) in zip(_NAMES, self._plan, strict=True):
             value: Any = row[key] if key is not None else None
             requests.column(name).append(value * scale if type(value) in _NUMBERS else math.nan)
-        if error := _failure(row, self._error, self._flag):
+        if error := _failure(row):
             requests.failures[len(requests) - 1] = error
 
     def _compact(self, row: Mapping[str, Any]) -> None:
@@ -238,11 +238,19 @@ def _instant(value: Any) -> float:
         return 0.0
 
 
-def _failure(row: Mapping[str, Any], error: str | None, flag: str | None) -> str:
+def _failure(row: Mapping[str, Any]) -> str:
     """The class of a failed request's error, or nothing."""
-    if error is not None and row[error]:
-        return _class(row[error])
-    return "failed" if flag is not None and row[flag] is False else ""
+    for key in _ERROR_KEYS:
+        if row.get(key):
+            return _class(row[key])
+    return "failed" if row.get("success") is False or row.get("ok") is False else ""
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def _class(error: object) -> str:

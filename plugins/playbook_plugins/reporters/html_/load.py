@@ -12,13 +12,16 @@ from .charts import Chart, Series, draw, panels
 from .markup import Cell, Content, Html, Row, Table, el
 
 _TITLES = {"ttft": "TTFT", "tpot": "TPOT", "e2el": "E2EL"}
-_BINS = 60
+_BINS, _POINTS = 50, 80
+MANY = 20
+"""Scenarios from which on a page draws each with half the points, so that it stays small."""
 
 
-def load_charts(requests: Requests) -> list[Html]:
-    """The distribution of latencies, and rates over time."""
-    parts = [_distribution(requests)]
-    line = timeline(requests, _BINS)
+def load_charts(requests: Requests, *, many: int = 1) -> list[Html]:
+    """The distribution of latencies, and rates over time; ``many``: scenarios of the page."""
+    less = 1 if many < MANY else 2
+    parts = [_distribution(requests, _POINTS // less)]
+    line = timeline(requests, _BINS // less)
     if line is not None:
         parts.append(_over_time(line, failed=bool(requests.failures)))
     if requests.skipped:
@@ -26,13 +29,13 @@ def load_charts(requests: Requests) -> list[Html]:
     return parts
 
 
-def _distribution(requests: Requests) -> Html:
+def _distribution(requests: Requests, points: int) -> Html:
     curves, rows = [], []
     for n, name in enumerate(LATENCIES):
         ordered = sorted(v * 1000 for v in requests.values(name) if v > 0)
         if not ordered:
             continue
-        curves.append(Series(_TITLES[name], cdf(ordered), "step", colour=n))
+        curves.append(Series(_TITLES[name], cdf(ordered, points), "step", colour=n))
         cells: list[Cell | Content] = [
             Cell(number(quantile(ordered, q)), f"{quantile(ordered, q):.6g}") for q in QUANTILES
         ]
@@ -63,7 +66,7 @@ def _over_time(line: Timeline, *, failed: bool) -> Html:
     head = ["after s", "sent 1/s", "done 1/s", "in flight", "tok/s", "errors"]
     columns = zip(line.arrivals, line.finished, line.in_flight, line.tokens, line.errors, strict=True)
     rows = [
-        [f"{t - line.step / 2:.6g}", *(f"{v:.5g}" for v in values)] for t, values in zip(times, columns, strict=True)
+        [f"{t - line.step / 2:.6g}", *(f"{v:.4g}" for v in values)] for t, values in zip(times, columns, strict=True)
     ]
     table = Table("The load over time", head, rows, frozenset(range(6)))
     return panels("The load over time", charts, table)

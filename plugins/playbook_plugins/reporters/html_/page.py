@@ -127,7 +127,7 @@ def _main(result: CampaignResult, source: Path, links: str) -> Iterator[Html]:
         )
     for n, scenario in enumerate(result.scenarios, 1):
         if scenario.trials:
-            yield scenario_section(scenario, n, source, links, badge(scenario.status))
+            yield scenario_section(scenario, n, source, links, badge(scenario.status), many=len(result.scenarios))
     yield fingerprint(result, source)
 
 

@@ -29,7 +29,7 @@ _TILES = (
 )
 
 
-def scenario_section(scenario: ScenarioResult, n: int, source: Path, links: str, badge: Html) -> Html:
+def scenario_section(scenario: ScenarioResult, n: int, source: Path, links: str, badge: Html, *, many: int) -> Html:
     """The section of one scenario; its last trial in full, earlier ones in short."""
     head = el("div", el("h2", scenario.scenario, id=f"h{n}"), badge, class_="head")
     about = el("p", scenario.description) if scenario.description else None
@@ -49,7 +49,7 @@ def scenario_section(scenario: ScenarioResult, n: int, source: Path, links: str,
     if scenario.last:
         if len(scenario.trials) > 1:
             parts.append(el("h3", f"Attempt {scenario.last.attempt}"))
-        parts += list(_trial(scenario.last, scenario, source, links))
+        parts += list(_trial(scenario.last, scenario, source, links, many))
     return el("section", head, about, tags, reason, parts, id=f"s{n}", aria_labelledby=f"h{n}")
 
 
@@ -72,7 +72,7 @@ def _blame(failure: PhaseOutcome) -> Html:
     )
 
 
-def _trial(trial: TrialResult, scenario: ScenarioResult, source: Path, links: str) -> Iterator[Html]:
+def _trial(trial: TrialResult, scenario: ScenarioResult, source: Path, links: str, many: int) -> Iterator[Html]:
     folder = source / trial_place(source, trial, scenario.scenario)
     for warning in trial.warnings:
         yield el("p", warning, class_="note")
@@ -84,7 +84,7 @@ def _trial(trial: TrialResult, scenario: ScenarioResult, source: Path, links: st
     if trial.measurement:
         yield _tiles(trial.measurement)
         requests = records.of_trial(folder, trial)
-        charts = load_charts(requests) if requests is not None else []
+        charts = load_charts(requests, many=many) if requests is not None else []
         charts += telemetry_charts(folder, trial, requests.span() if requests is not None else None)
         yield el("div", charts, class_="pair")
         if requests is not None and requests.errors:
