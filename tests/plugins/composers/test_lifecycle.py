@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from playbook_plugins import isolation
 from playbook_plugins.composers.compose import engine_of
 from playbook_plugins.deployment import cleanup, composer_for, deploy, discover, share_for
 
-from tests.lab.core import Lab
+from tests.lab.core import GATEWAY, Lab
 
 from .helpers import NODE_OF, STAGE, LabTrial, composer, lab_node, opened, scenario_of, trial
 
@@ -165,14 +166,41 @@ def test_down_needs_only_the_journal(lab: Lab, make: Make, generation: str) -> N
         lab.run(node, ["sh", "-c", f"rm -f {STAGE}/.env {STAGE}/*"])
 
 
+class _EmptyRegistry(BaseHTTPRequestHandler):
+    """A registry that has nothing."""
+
+    def do_GET(self) -> None:
+        found = self.path == "/v2/"
+        body = b"{}" if found else b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}'
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body if self.command == "GET" else b"")
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def registry(lab: Lab) -> Iterator[str]:
+    """Where the nodes find an empty registry."""
+    with ThreadingHTTPServer((GATEWAY, 5000), _EmptyRegistry) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"{GATEWAY}:5000"
+        server.shutdown()
+
+
 @BOTH
 def test_an_image_that_is_missing_fails_its_service_alone(
-    lab: Lab, make: Make, caplog: pytest.LogCaptureFixture, generation: str
+    registry: str, make: Make, caplog: pytest.LogCaptureFixture, generation: str
 ) -> None:
     caplog.set_level(logging.DEBUG)
     services = {
         "good": {**SLEEP, "environment": {"TOKEN": "${TOKEN}"}},
-        "bad": {"image": "lab/no-such-image:${TAG}", "environment": {"TOKEN": "${TOKEN}"}},
+        "bad": {"image": f"{registry}/no-such-image:${{TAG}}", "environment": {"TOKEN": "${TOKEN}"}},
         "after": {**SLEEP, "depends_on": ["bad"]},
     }
     retry = RetryPolicy(other=3, attempts={"image": 1}, delay=0)
