@@ -103,7 +103,7 @@ class Commands(click.Group):
             rows = [(name, text) for name, (_, text) in COMMANDS.items()]
             points = _plugin_commands()
             more = sorted(n for n in points if n not in COMMANDS and ":" not in n)
-            formatter.write_dl([*rows, *((n, f"(a plugin of {points[n].dist.name})") for n in more)])
+            formatter.write_dl([*rows, *((n, _summary(points[n])) for n in more)])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -120,6 +120,25 @@ def _plugin_commands() -> dict[str, Any]:
     from importlib.metadata import entry_points
 
     return {p.name: p for p in entry_points(group=GROUP)}
+
+
+def _summary(point: Any) -> str:
+    """The first line of a plugin command's module, read and not imported; else whose it is."""
+    import os.path
+    from importlib.util import find_spec
+
+    top, *rest = point.module.split(".")
+    spec = find_spec(top)
+    for root in (spec and spec.submodule_search_locations) or ():
+        path = os.path.join(root, *rest) + ".py"  # noqa: PTH118 - pathlib would be one more import of --help
+        try:
+            with open(path, encoding="utf-8") as file:  # noqa: PTH123
+                first = file.readline().strip()
+        except (OSError, ValueError):
+            continue
+        if first.startswith('"""') and (words := first.strip('"').removeprefix(f"``{point.name}``: ")):
+            return words[:1].upper() + words[1:]
+    return f"(a plugin of {point.dist.name})"
 
 
 def load_command(point: Any) -> click.Command:
