@@ -1,0 +1,1 @@
+"""AICP: a load generator that says how true its numbers are."""
