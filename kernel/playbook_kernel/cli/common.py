@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from playbook_kernel.drivers import Reader
 from playbook_kernel.engine.job import PluginSettings
 from playbook_kernel.engine.plan import Plan, make_plan
 from playbook_kernel.errors import ConfigError, PlaybookError
-from playbook_kernel.loading import Loader
+from playbook_kernel.loading import HookManager, Loader, load_hooks
 from playbook_kernel.model import Configuration, DriverRef
 from playbook_kernel.model.codec import encode
 from playbook_kernel.redaction import redact, redacted
@@ -36,7 +37,21 @@ class Setup:
     config: Configuration
     problems: Problems
     settings: PluginSettings
-    loader: Loader
+
+    @functools.cached_property
+    def _loaded(self) -> tuple[Loader, HookManager]:
+        loader = self.settings.loader()
+        return loader, load_hooks(loader)
+
+    @property
+    def loader(self) -> Loader:
+        """What builds drivers, also those that plugins make in code. Raises PluginError for a bad single-file plugin."""
+        return self._loaded[0]
+
+    @property
+    def hooks(self) -> HookManager:
+        """The hook plugins."""
+        return self._loaded[1]
 
 
 def sources(options: Mapping[str, Any]) -> Sources:
@@ -71,10 +86,9 @@ def read(options: Mapping[str, Any]) -> Setup:
             f"{runs} of {len(config.scenarios)} scenarios to run; results go to {where.results_dir}",
             err=True,
         )
-    settings = PluginSettings(
-        config.plugins, blocked, tuple(str(Path(f).resolve()) if f.endswith(".py") else f for f in files)
-    )
-    return Setup(where, config, problems, settings, settings.loader())
+    given = (str(Path(f).resolve()) if f.endswith(".py") else f for f in files)
+    settings = PluginSettings(config.plugins, blocked, tuple(dict.fromkeys((*config.plugins.paths, *given))))
+    return Setup(where, config, problems, settings)
 
 
 def checked(options: Mapping[str, Any]) -> Setup:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from playbook_kernel.engine.resume import Resume, asked_for
+
 from .common import echo_json, everything_wrong, json_option, read, results_dir, warn
 from .main import Command
+from .results import find_run
+
+NEWEST = "newest"
 
 
 @click.command(cls=Command)
@@ -16,21 +22,42 @@ from .main import Command
 @click.option("-a", "--all", "run_all", is_flag=True, help="Run every scenario, in order.")
 @click.option("--dry-run", is_flag=True, help="Show the plan (of NAME, or of everything) and touch nothing.")
 @click.option("--in-process", is_flag=True, help="Run the phases in this process: for debugging plugins.")
+@click.option(
+    "--resume", is_flag=False, flag_value=NEWEST, metavar="[RUN]", help="Go on with a run that was interrupted."
+)
+@click.option("--rerun-failed", metavar="RUN", help="Go on with a run, and try again what failed in it.")
+@click.option("--accept-changes", is_flag=True, help="Go on although the configuration has changed since.")
 @json_option
 @click.pass_obj
 def run(
-    obj: dict[str, Any], name: str | None, *, run_all: bool, dry_run: bool, in_process: bool, as_json: bool
+    obj: dict[str, Any],
+    name: str | None,
+    *,
+    run_all: bool,
+    dry_run: bool,
+    in_process: bool,
+    resume: str | None,
+    rerun_failed: str | None,
+    accept_changes: bool,
+    as_json: bool,
 ) -> None:
     """Run the scenario NAME, or all of them with --all.
 
     \b
     Example:  playbook-kernel run --all
+              playbook-kernel run --resume
     Exit status: 0 good, 1 a scenario failed, 2 usage or files, 3 a plugin, 4 a node, 130 interrupted.
     """  # noqa: D301 - click wants the character
-    if name is None and not run_all and not dry_run:
+    again = resume or rerun_failed
+    if again and (name or run_all or dry_run or (resume and rerun_failed)):
+        raise click.UsageError("--resume and --rerun-failed go on with what that run was asked for, and nothing else.")
+    if name is None and not run_all and not dry_run and not again:
         raise click.UsageError("Give a scenario's name, or --all. `playbook-kernel scenarios` lists them.")
+    names: Sequence[str] | None = [name] if name is not None and not run_all else None
+    earlier = _earlier(obj, again, failed=rerun_failed is not None, accept=accept_changes) if again else None
+    if earlier is not None:
+        names = asked_for(earlier.run)
     setup = read(obj)
-    names = [name] if name is not None and not run_all else None
     plan, error = everything_wrong(setup, names)
     warn(setup.problems.warnings)
     if error is not None:
@@ -39,7 +66,7 @@ def run(
     if dry_run:
         _show(plan.describe(), as_json=as_json)
         return
-    if names and not plan.runnable:
+    if names and not plan.runnable and not earlier:
         scenario = plan.scenarios[0]
         if as_json:
             echo_json({"run": None, "skipped": {scenario.name: "Scenario is disabled"}})
@@ -49,25 +76,29 @@ def run(
     from pathlib import Path
 
     from playbook_kernel.engine import campaign
-    from playbook_kernel.loading import load_hooks
 
     setup.loader.check_required()
-    hooks = load_hooks(setup.loader)
     request = campaign.RunRequest(
         results_dir(obj),
-        name if names and name else "all_scenarios",
+        names[0] if names else "all_scenarios",
         in_process,
         setup.settings,
         str(obj.get("log_level", "INFO")).upper(),
         Path("logs"),
         tuple(sys.argv),
+        only=None if names is None else tuple(names),
+        resume=earlier,
     )
-    outcome = campaign.run(plan, request, hooks, setup.loader)
+    outcome = campaign.run(plan, request, setup.hooks, setup.loader)
     if as_json:
         echo_json({"run": outcome.folder, "result": outcome.result, "reports": outcome.reports})
     else:
         _summary(outcome)
     sys.exit(outcome.exit_code)
+
+
+def _earlier(obj: dict[str, Any], name: str, *, failed: bool, accept: bool) -> Resume:
+    return Resume(find_run(results_dir(obj), None if name == NEWEST else name), failed, accept)
 
 
 def _summary(outcome: Any) -> None:

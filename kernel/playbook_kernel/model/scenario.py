@@ -191,11 +191,15 @@ class Policy:
 
 @frozen
 class PluginPolicy:
-    """``plugins:`` of the defaults file: names, ``kind:name`` or distributions to leave out, pins, and must-haves."""
+    """What the user says of plugins: names, ``kind:name`` or distributions to leave out, pins, and must-haves.
+
+    ``paths``: single-file plugins, absolute paths or names of modules.
+    """
 
     disable: tuple[str, ...] = ()
     prefer: Mapping[str, str] = field(factory=dict)
     require: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
 
 
 @frozen

@@ -57,9 +57,14 @@ def _node(document: Document, name: str, raw: Any, problems: Problems) -> Node |
     if not 0 < entry.port < 65536:
         wrong("port", f"expected 1 to 65535, got {entry.port}")
     options: dict[str, Any] = {}
-    if not local:
-        if not entry.username and entry.transport in (None, "ssh"):
+    if local or entry.transport not in (None, "ssh"):
+        said = {key: getattr(entry, key) for key in _SSH_KEYS if key in raw}
+        options = {} if local else {**entry.options, **said}
+    else:
+        if not entry.username:
             wrong("username", "required key is missing")
+        if entry.options:
+            wrong("options", "are those of a transport of a plugin", "ssh takes its own below `ssh`")
         options = {"host": entry.host, **entry.ssh}
         for key in _SSH_KEYS:
             if (value := getattr(entry, key)) is not None:

@@ -21,6 +21,7 @@ from playbook_kernel.api import (
     Reader,
     Setting,
     Sources,
+    dotted,
     load_document,
     read_env_file,
     schema_of,
@@ -93,7 +94,7 @@ class PlaybookReader(Reader[NoOptions]):
             nodes=files.nodes,
             scenarios=tuple(by_dependency(chosen, documents, problems)),
             policy=files.policy,
-            plugins=_plugins(files.defaults),
+            plugins=_plugins(sources, files, problems),
             reporters=tuple(DriverRef(n) for n in files.defaults.reports or files.scenarios.reports or REPORTERS),
             warnings=tuple(str(w) for w in problems.warnings),
         )
@@ -147,9 +148,17 @@ def read_files(sources: Sources, problems: Problems) -> Files:
     return Files(environ, scenarios_doc, defaults_doc, nodes_doc, scenarios, defaults, nodes, root, origin, folders)
 
 
-def _plugins(defaults: DefaultsFile) -> PluginPolicy:
-    section = defaults.plugins
-    return PluginPolicy(tuple(section.disable), dict(section.prefer), tuple(section.require))
+def _plugins(sources: Sources, files: Files, problems: Problems) -> PluginPolicy:
+    section = files.defaults.plugins
+    paths = []
+    for number, path in enumerate(section.paths):
+        place = sources.working_dir / Path(path).expanduser()
+        if path.endswith(".py") and not place.is_file():
+            document, key = files.defaults_doc, ("plugins", "paths", number)
+            problems.add(document.file, document.line(*key), dotted(key), f"there is no file {place}")
+        else:
+            paths.append(str(place.resolve()) if path.endswith(".py") else path)
+    return PluginPolicy(tuple(section.disable), dict(section.prefer), tuple(section.require), tuple(paths))
 
 
 def _nodes_document(sources: Sources, environ: Mapping[str, str], problems: Problems) -> Document | None:

@@ -16,7 +16,10 @@ Composer = Literal["auto", "v1", "v2", "process"]
 
 @frozen
 class NodeEntry:
-    """``nodes.<name>`` of the nodes file. ``ssh`` holds further options of the transport by their own names."""
+    """``nodes.<name>`` of the nodes file.
+
+    ``ssh`` holds further options of that transport by their own names, ``options`` those of any other.
+    """
 
     host: str
     username: str | None = None
@@ -36,6 +39,7 @@ class NodeEntry:
     known_hosts: str | None = None
     proxy_jump: str | None = None
     ssh: Mapping[str, Any] = field(factory=dict)
+    options: Mapping[str, Any] = field(factory=dict)
     results_path: str | None = None
     env_vars: Mapping[str, Any] = field(factory=dict)
 
@@ -189,11 +193,12 @@ class TestExecution:
 
 @frozen
 class PluginsSection:
-    """``plugins`` of the defaults file."""
+    """``plugins`` of the defaults file. ``paths``: single-file plugins; relative to the working directory."""
 
     disable: list[str] = field(factory=list)
     prefer: Mapping[str, str] = field(factory=dict)
     require: list[str] = field(factory=list)
+    paths: list[str] = field(factory=list)
 
 
 @frozen

@@ -1,0 +1,102 @@
+"""A plugin of one file, without any packaging: named on the command line, or in the defaults file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.calls import call, spawn, workspace
+
+BENCH = '''\
+from playbook_kernel.api import Benchmark, Deployment, Load, Measurement, Metric, TrialContext, frozen, hookimpl
+
+
+@frozen
+class Options:
+    """``speed``: what comes out."""
+
+    speed: float = 1.0
+
+
+class MyBench(Benchmark[Options]):
+    """Measures what it is told."""
+
+    name = "my-bench"
+
+    def run(self, ctx: TrialContext, deployment: Deployment, load: Load) -> Measurement:
+        return Measurement({"speed": Metric(self.options.speed, "1", 1)})
+
+
+@hookimpl
+def playbook_collect(ctx, deployment):
+    (ctx.directory / "hooked").touch()
+'''
+MORE = "benchmark:\n  use: my-bench\n  options: {speed: 2.5}\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    made = workspace(tmp_path, "001_a", files={"my_bench.py": BENCH})
+    metadata = made / "config/scenarios/001_a/metadata.yaml"
+    metadata.write_text(metadata.read_text() + MORE)
+    return made
+
+
+def in_defaults(root: Path, *paths: str) -> None:
+    (root / "config/defaults.yaml").write_text(f"plugins:\n  paths: {list(paths)}\n")
+
+
+def test_without_it_the_plan_fails(root: Path) -> None:
+    done = call("validate", cwd=root)
+    assert done.code == 3
+    assert "no benchmark is called 'my-bench'" in done.out
+
+
+def test_named_on_the_command_line(root: Path) -> None:
+    done = call("--plugin", "./my_bench.py", "run", "001_a", "--dry-run", "--json", cwd=root)
+    assert done.json["scenarios"][0]["benchmark"] == "my-bench"
+
+
+def test_named_in_the_defaults_file_it_takes_part_in_a_whole_campaign(root: Path) -> None:
+    in_defaults(root, "./my_bench.py")
+    done = spawn("run", "001_a", "--json", cwd=root)
+    assert done.code == 0, done.err
+    [trial] = done.json["result"]["scenarios"][0]["trials"]
+    assert trial["measurement"]["metrics"]["speed"]["value"] == 2.5
+    assert list(Path(done.json["run"]).rglob("hooked")), "its hooks are called too, in the trial's process"
+
+
+def test_a_mistake_in_its_options_is_told_with_its_place(root: Path) -> None:
+    in_defaults(root, "./my_bench.py")
+    metadata = root / "config/scenarios/001_a/metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("speed: 2.5", "sped: 2.5"))
+    done = call("validate", cwd=root)
+    assert done.code == 2
+    assert "metadata.yaml:7: benchmark: unknown key 'sped', did you mean 'speed'?" in done.out
+
+
+def test_a_path_that_leads_nowhere_is_told_with_its_line(root: Path) -> None:
+    in_defaults(root, "./my_bench.py", "./other.py")
+    done = call("validate", cwd=root)
+    assert done.code == 2
+    assert f"config/defaults.yaml:2: plugins.paths[1]: there is no file {root}/other.py" in done.out
+
+
+def test_other_commands_know_its_drivers_too(root: Path) -> None:
+    (root / "my_bench.py").write_text(
+        "from playbook_kernel.api import NodeError, Transport, frozen\n"
+        "@frozen\n"
+        "class Options:\n"
+        "    loft: str\n"
+        "class Carrier(Transport[Options]):\n"
+        "    name = 'pigeon'\n"
+        "    def connect(self, node, *, owner=''):\n"
+        "        raise NodeError(node.name, f'it flew to {self.options.loft}')\n"
+    )
+    nodes = "nodes:\n  n1: {host: 10.0.0.1, transport: pigeon, options: {loft: home}}\n"
+    (root / "config/nodes.yaml").write_text(nodes)
+    done = call("--plugin", "my_bench.py", "nodes", "--check", cwd=root)
+    assert (done.code, "it flew to home" in done.out) == (4, True), done
+    (root / "config/nodes.yaml").write_text(nodes.replace("pigeon", "ssh, username: x"))
+    assert "nodes.n1.options: are those of a transport of a plugin" in call("validate", cwd=root).out
