@@ -10,19 +10,23 @@ import paramiko
 
 
 class Bell:
-    """Rings whenever a channel has news."""
+    """Rings whenever a channel has news. ``rings`` counts; several threads may listen."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._condition = threading.Condition(threading.Lock())
+        self.rings = 0
 
     def ring(self) -> None:
         """Wake whoever waits."""
-        self._event.set()
+        with self._condition:
+            self.rings += 1
+            self._condition.notify_all()
 
-    def wait(self, timeout: float | None) -> None:
-        """Until it rings; it is quiet again afterwards, so look for news after each wait and before the first."""
-        self._event.wait(timeout)
-        self._event.clear()
+    def wait(self, heard: int, timeout: float | None) -> None:
+        """Until it has rung more than ``heard`` times: read ``rings``, look for news, and wait if there is none."""
+        with self._condition:
+            if self.rings == heard:
+                self._condition.wait(timeout)
 
 
 class Pieces:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import signal
 import socket
@@ -38,6 +39,9 @@ _KEX = (
 )
 _FAR = 2**40
 """Bytes and packets before we ask for new keys. OpenSSH itself asks after 64 GiB; paramiko's 512 MiB dead-locks transfers."""
+
+# What goes wrong is told by our own errors; a server that is asked again a moment later is none.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 _SIGNALS = {s.name.removeprefix("SIG"): s.value for s in signal.Signals}
 

@@ -87,6 +87,7 @@ class SshProcess(Process):
     def chunks(self) -> Iterator[tuple[Pipe, bytes]]:
         channel = self._channel
         while True:
+            heard = self._bell.rings
             ended = channel.eof_received or channel.closed
             news = False
             while self._early:
@@ -97,7 +98,7 @@ class SshProcess(Process):
             if not news:
                 if ended:
                     return
-                self._wait()
+                self._wait(heard)
 
     def _ready(self) -> Iterator[tuple[Pipe, bytes]]:
         """What has come already."""
@@ -120,12 +121,12 @@ class SshProcess(Process):
         self._noise[pipe] = before
         return b""
 
-    def _wait(self) -> None:
+    def _wait(self, heard: int) -> None:
         self._check()
         scope = current()
         left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
         with scope.cancel.watching(self._bell.ring):
-            self._bell.wait(scope.timeout(left))
+            self._bell.wait(heard, scope.timeout(left))
         self._check()
 
     def _check(self) -> None:
@@ -164,12 +165,14 @@ class SshProcess(Process):
     def _settled(self, seconds: float) -> bool:
         """Wait until the exit status is known, or never will be."""
         end = time.monotonic() + seconds
-        while self._channel.exit_status == -1 and not self._channel.closed:
+        while True:
+            heard = self._bell.rings
+            if self._channel.exit_status != -1 or self._channel.closed:
+                return True
             left = end - time.monotonic()
             if left <= 0:
                 return False
-            self._bell.wait(left)
-        return True
+            self._bell.wait(heard, left)
 
     def _why(self) -> str:
         return self._lost() or "the connection was lost"

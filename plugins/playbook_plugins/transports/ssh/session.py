@@ -98,14 +98,13 @@ class Line:
                     raise Unreachable(self._node, f"the server opens no session: {error}") from error
             except (paramiko.SSHException, EOFError, OSError) as error:
                 # Concurrent refusals steal one another's exception inside paramiko, which then says only this.
-                if connection.alive and "Unable to open channel" in str(error):
-                    pass
-                elif not connection.alive and again:
-                    again = False  # it died while idle: nothing ran yet, so one more connection is safe
-                    continue
-                else:
-                    if connection.alive:
+                if not (connection.alive and "Unable to open channel" in str(error)):
+                    slow = connection.alive and "Timeout" in str(error)  # whether it is dead is for the watchdog to say
+                    if not slow:
                         connection.close()
+                    if again and not slow:
+                        again = False  # it died while idle: nothing ran yet, so one more connection is safe
+                        continue
                     why = connection.lost or str(error) or type(error).__name__
                     raise Unreachable(self._node, f"no session: {why}") from error
             # Sessions that have ended are given back a moment later; but if none of ours runs, there is none to wait for.

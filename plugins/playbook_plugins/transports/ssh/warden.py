@@ -133,6 +133,7 @@ class Warden:
         said = {"stdout": b"", "stderr": b""}
         channel = self.channel
         while True:
+            heard = self._bell.rings
             ended = channel.eof_received or channel.closed
             while channel.recv_ready():
                 said["stdout"] += channel.recv(4096)
@@ -144,7 +145,7 @@ class Warden:
             left = end - time.monotonic()
             if ended or left <= 0:
                 break
-            self._bell.wait(left)
+            self._bell.wait(heard, left)
         why = said["stderr"].decode("utf-8", "replace").strip() or "no answer"
         if self._sudo is not None:
             raise AuthenticationFailed(

@@ -21,6 +21,7 @@ class Wire:
         self._ahead = memoryview(b"")
         self._reads = 0 if isinstance(below, socket.socket) else _GREETING
         self._closed = False  # paramiko asks for it by this name
+        self._reader: int | None = None
         self._lock = threading.Lock()
         self._corked: set[int] = set()
         self._held: list[bytes] = []
@@ -28,6 +29,7 @@ class Wire:
     def recv(self, size: int) -> bytes:
         """Up to ``size`` bytes. Called by one thread only."""
         if not self._ahead:
+            self._reader = threading.get_ident()
             if self._reads < _GREETING:
                 self._reads += 1
                 with contextlib.suppress(OSError):
@@ -78,6 +80,10 @@ class Wire:
         return self._below.getpeername()
 
     def close(self) -> None:
-        """As a socket's."""
+        """As a socket's. Only the thread that reads lets the descriptor go: its number may be another's a moment later."""
         self._closed = True
-        self._below.close()
+        if isinstance(self._below, socket.socket) and self._reader not in (None, threading.get_ident()):
+            with contextlib.suppress(OSError):
+                self._below.shutdown(socket.SHUT_RDWR)
+        else:
+            self._below.close()
