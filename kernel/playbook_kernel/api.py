@@ -12,8 +12,6 @@ from .config import (
     env_lines,
     load_document,
     read_env_file,
-    schema_of,
-    set_value,
 )
 from .context import CampaignContext, CommandContext, Effect, Effects, Sessions, TrialContext
 from .drivers import (
@@ -238,7 +236,5 @@ __all__ = [
     "replaced",
     "run_all",
     "run_ready_first",
-    "schema_of",
-    "set_value",
     "within",
 ]

@@ -5,6 +5,7 @@ Interpolation follows Compose: ``${V}``, ``$V``, ``${V:-x}``, ``${V-x}``, ``${V:
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
 import shlex
@@ -120,8 +121,27 @@ def referenced(value: Any) -> set[str]:
 
 
 def load(path: Path, env: Mapping[str, str], problems: Problems) -> ComposeFile:
-    """Read a compose file and those it includes. Problems carry file:line and key; what cannot be read is left out."""
-    return _load(path, env, problems, frozenset({path.resolve()}))
+    """Read a compose file and those it includes. Problems carry file:line and key; what cannot be read is left out.
+
+    A file that has not changed is read once, however many ask: every composer of every node looks at the same one.
+    """
+    try:
+        stat = path.stat()
+        stamp = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    except OSError:
+        stamp = (0, 0, 0)
+    made, found = _read(path, stamp, frozenset(env.items()))
+    for problem in found.items:
+        problems.add(problem.file, problem.line, problem.key, problem.message, problem.hint)
+    for warning in found.warnings:
+        problems.warn(warning.file, warning.line, warning.key, warning.message, warning.hint)
+    return made
+
+
+@functools.lru_cache(maxsize=16)
+def _read(path: Path, stamp: tuple[int, ...], env: frozenset[tuple[str, str]]) -> tuple[ComposeFile, Problems]:
+    found = Problems()
+    return _load(path, dict(env), found, frozenset({path.resolve()})), found
 
 
 def _load(path: Path, env: Mapping[str, str], problems: Problems, seen: frozenset[Path]) -> ComposeFile:

@@ -2,10 +2,8 @@
 
 from .convert import structure, structure_options
 from .documents import Document, Key, dotted, env_lines, load_document, read_env_file
-from .edit import set_value
 from .interpolate import interpolate, variables
 from .problems import Problem, Problems, Sources
-from .schema import schema_of
 
 __all__ = [
     "Document",
@@ -18,8 +16,6 @@ __all__ = [
     "interpolate",
     "load_document",
     "read_env_file",
-    "schema_of",
-    "set_value",
     "structure",
     "structure_options",
     "variables",

@@ -81,6 +81,7 @@ class Document:
         return value
 
 
+_INDENT = re.compile(r"^[ \t?:-]+", re.MULTILINE)
 _UNKNOWN = re.compile(r"unknown key '([^']*)'")
 _STEP = re.compile(r"\[(?P<index>\d+)\]|\[(?P<quote>['\"])(?P<key>.*?)(?P=quote)\]|\.?(?P<name>[^.\[\]]+)")
 
@@ -263,6 +264,8 @@ def _read_yaml(
 
 def _excess(text: str) -> tuple[int, str] | None:
     """Where a text holds more than it may, before it is composed: the C composer overruns its stack when it is deep."""
+    if _is_small(text):
+        return None
     depth = values = 0
     events: Iterator[Any] = yaml.parse(text, Loader=_Loader)
     for event in events:
@@ -277,6 +280,16 @@ def _excess(text: str) -> tuple[int, str] | None:
             if values > 2 * MAX_VALUES:  # a key and its value
                 return mark.line + 1, "holds too many values"
     return None
+
+
+def _is_small(text: str) -> bool:
+    """Whether a text cannot hold too much, seen without parsing it; of files that people write, most cannot.
+
+    Every level of nesting costs a bracket, or a column of indentation (and a list may start in its parent's column).
+    """
+    brackets = text.count("[") + text.count("{")
+    widest = max((len(m[0]) for m in _INDENT.finditer(text)), default=0)
+    return len(text) <= MAX_VALUES and brackets + 2 * widest + 2 <= MAX_DEPTH
 
 
 def _has_tab(text: str, line: int) -> bool:

@@ -53,19 +53,24 @@ class Loader:
     files: tuple[str, ...] = ()
     discover: Discover = entry_points
     quarantine: list[Quarantined] = field(factory=list)
+    _offers: dict[str, list[Offer]] = field(factory=dict, init=False)
     _loaded: dict[Offer, Any] = field(factory=dict)
     _made: dict[tuple[str, str], type[Driver[Any]]] = field(factory=dict)
 
     def offers(self, kind: str) -> list[Offer]:
         """What may be used of a kind; imports nothing."""
-        names = {normal(n) if ":" not in n else n for n in (*self.blocked, *self.policy.disable)}
-        built_ins_only = os.environ.get(BUILT_INS_ONLY, "") not in ("", "0")
-        return [
-            offer
-            for offer in offers(kind, self.discover)
-            if not names & {normal(offer.name), f"{kind}:{offer.name}", offer.distribution}
-            and (offer.built_in or not built_ins_only)
-        ]
+        if (
+            kind not in self._offers
+        ):  # looking at all that is installed takes milliseconds, and plans ask a thousand times
+            names = {normal(n) if ":" not in n else n for n in (*self.blocked, *self.policy.disable)}
+            built_ins_only = os.environ.get(BUILT_INS_ONLY, "") not in ("", "0")
+            self._offers[kind] = [
+                offer
+                for offer in offers(kind, self.discover)
+                if not names & {normal(offer.name), f"{kind}:{offer.name}", offer.distribution}
+                and (offer.built_in or not built_ins_only)
+            ]
+        return self._offers[kind]
 
     def names(self, kind: str) -> list[str]:
         """What a scenario may write as the name of a driver of this kind."""

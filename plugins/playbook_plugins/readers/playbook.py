@@ -24,14 +24,14 @@ from playbook_kernel.api import (
     dotted,
     load_document,
     read_env_file,
-    schema_of,
-    set_value,
 )
 
 from . import effects
+from .edit import set_value
 from .folders import Folder, by_dependency, filtered, ordered
 from .nodes import EMBEDDED, read_nodes, tell_secrets
 from .scenario import Layers, metadata_file, read_scenario
+from .schema import schema_of
 from .vocabulary import DefaultsFile, MetadataFile, NodesFile, ScenariosFile
 
 T = TypeVar("T")

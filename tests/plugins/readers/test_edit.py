@@ -2,8 +2,8 @@
 
 import pytest
 import yaml
-from playbook_kernel.config import set_value
-from playbook_kernel.errors import ConfigError
+from playbook_kernel.api import ConfigError
+from playbook_plugins.readers.edit import set_value
 
 FILE = """\
 # A header.

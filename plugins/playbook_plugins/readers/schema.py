@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import attrs
-
-from playbook_kernel.redaction import Secret
+from playbook_kernel.api import Secret
 
 _SCALARS = {bool: "boolean", int: "integer", float: "number"}
 _VARIABLE = r"\$\{"

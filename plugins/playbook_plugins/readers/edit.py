@@ -11,10 +11,7 @@ from typing import Any
 
 import tomli
 import yaml
-
-from playbook_kernel.errors import ConfigError
-
-from .documents import Key, dotted
+from playbook_kernel.api import ConfigError, Key, dotted
 
 Scalar = bool | int | str
 
