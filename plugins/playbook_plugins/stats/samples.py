@@ -65,11 +65,12 @@ def load_samples(folder: Path, trial: TrialResult) -> Samples:
         if artifact.kind != KIND or not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
             continue
         with path.open(encoding="utf-8", errors="replace") as file:
-            rows += [row for line in file if (row := _row(line)) is not None]
+            rows += [row for line in file if (row := sample(line)) is not None]
     return aligned(rows)
 
 
-def _row(line: str) -> dict[str, Any] | None:
+def sample(line: str) -> dict[str, Any] | None:
+    """The sample of a line; None if it is none."""
     try:
         row = json.loads(line)
     except ValueError:

@@ -1,0 +1,114 @@
+"""Texts of tools and engines, and what is taken out of them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from playbook_plugins.telemetry.engines import EngineReader
+from playbook_plugins.telemetry.node import NodeReader, npu, nvidia, rocm
+
+NPU = """
++------------------------------------------------------------------------------------------------+
+| npu-smi 23.0.2                   Version: 23.0.2                                               |
++---------------------------+---------------+----------------------------------------------------+
+| NPU   Name                | Health        | Power(W)    Temp(C)           Hugepages-Usage(page)|
+| Chip                      | Bus-Id        | AICore(%)   Memory-Usage(MB)  HBM-Usage(MB)        |
++===========================+===============+====================================================+
+| 0     910B3               | OK            | 93.6        40                0    / 0             |
+| 0                         | 0000:C1:00.0  | 87          0    / 0          33060/ 65536         |
++===========================+===============+====================================================+
+| 1     310P3               | OK            | NA          44                0    / 0             |
+| 0     0                   | 0000:01:00.0  | 5           1546 / 44280                           |
+| 1     310P3               | OK            | NA          45                0    / 0             |
+| 1     1                   | 0000:01:00.0  | 6           1500 / 43693                           |
++===========================+===============+====================================================+
++---------------------------+---------------+----------------------------------------------------+
+| NPU     Chip              | Process id    | Process name             | Process memory(MB)      |
++===========================+===============+====================================================+
+| 0       0                 | 4711          | python3                  | 33010                   |
++===========================+===============+====================================================+
+"""
+
+ROCM = """WARNING: AMD GPU device(s) is/are in a low-power state. Check power control/runtime_status
+
+device,Temperature (Sensor edge) (C),Temperature (Sensor junction) (C),Average Graphics Package Power (W),GPU use (%),\
+VRAM Total Memory (B),VRAM Total Used Memory (B)
+card0,45.0,52.0,310.5,97,68702699520,34351349760
+card1,N/A,41.0,N/A,0,68702699520,10485760
+"""
+
+VLLM = """# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="m"} 3.0
+vllm:num_requests_running{engine="1",model_name="m"} 5.0
+vllm:num_requests_waiting{engine="0",model_name="m {}"} 2.0
+vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.5
+vllm:kv_cache_usage_perc{engine="1",model_name="m"} 0.25
+vllm:prefix_cache_queries_total{engine="0"} %d
+vllm:prefix_cache_hits_total{engine="0"} %d
+vllm:num_preemptions_total{engine="0"} %d
+vllm:generation_tokens_total{engine="0"} %d 1767225600000
+vllm:request_success_total{finished_reason="stop"} NaN
+"""
+
+SGLANG = """sglang:num_running_reqs{model_name="m"} 7.0
+sglang:num_queue_reqs{model_name="m"} 1.0
+sglang:token_usage{model_name="m"} 0.28
+sglang:cache_hit_rate{model_name="m"} 0.125
+sglang:gen_throughput{model_name="m"} 1234.5
+sglang:generation_tokens_total{model_name="m"} 7.557572e+06
+"""
+
+
+def test_vllm_in_common_words():
+    reader = EngineReader()
+    first = {"running": 8.0, "waiting": 2.0, "kv_usage": 37.5}
+    assert reader.read(VLLM % (100, 10, 1, 1000), 10.0) == first
+    second = reader.read(VLLM % (200, 85, 3, 1500), 12.0)
+    assert second == {**first, "prefix_hit_rate": 75.0, "preemptions": 1.0, "generated": 250.0}
+    assert reader.read(VLLM % (5, 1, 0, 10), 13.0) == first  # it began anew: no rate is made up
+
+
+def test_sglang_in_common_words():
+    assert EngineReader().read(SGLANG, 1.0) == {
+        "running": 7.0, "waiting": 1.0, "kv_usage": 28.0, "prefix_hit_rate": 12.5, "generated": 1234.5,
+    }  # fmt: skip
+
+
+def test_accelerators_of_three_makers():
+    assert nvidia("3, 55, 1024, 81559, [Not Supported], 41") == [
+        ("gpu3", {"util": 55.0, "mem_used": 1024.0, "temp": 41.0})
+    ]
+    assert npu(NPU) == [
+        ("npu0", {"util": 87.0, "mem_used": 33060.0, "power": 93.6, "temp": 40.0}),
+        ("npu1", {"util": 5.0, "mem_used": 1546.0, "temp": 44.0}),
+        ("npu1.1", {"util": 6.0, "mem_used": 1500.0, "temp": 45.0}),
+    ]
+    assert rocm(ROCM) == [
+        ("gpu0", {"temp": 45.0, "power": 310.5, "util": 97.0, "mem_used": 32760.0}),
+        ("gpu1", {"temp": 41.0, "util": 0.0, "mem_used": 10.0}),
+    ]
+
+
+def test_counters_become_rates_on_our_clock():
+    reader = NodeReader("n", offset=5.0)
+    lines = [
+        "C 99 1 1 1 1 1 1 1 1", "Z 1767225605.5 100.0", "C 101.00 100 0 0 100 0 0 0 0", "T 101.00 1000000 0", "D 101.00 0 0",
+        "C 103.00 250 0 0 150 0 0 0 0", "M 103.00 1000 250", "T 103.00 5000000 2000000", "D 103.00 0 7812",
+    ]  # fmt: skip
+    rows = [row for line in lines for row in reader.feed(line)]
+    assert {r["t"] for r in rows} == {1767225603.5}  # 5605.5 - 5 s that its clock is ahead + 3 s of uptime
+    found = {k: v for r in rows for k, v in r.items() if k not in ("t", "source")}
+    assert found == {
+        "cpu": 75.0, "mem": 75.0, "net_rx": 2.0, "net_tx": 1.0, "disk_read": 0.0, "disk_write": pytest.approx(2.0, abs=1e-3),
+    }  # fmt: skip
+
+
+@given(st.lists(st.text(max_size=60) | st.sampled_from([*NPU.splitlines(), *ROCM.splitlines()]), max_size=40))
+def test_nothing_that_a_tool_prints_stops_the_sampling(lines: list[str]):
+    reader = NodeReader("n")
+    for line in ["Z 1.0 1.0", *(f"{kind} 2.0 {line}" for kind in "CMTDGNRZ" for line in lines), "N 3.0", "R 3.0"]:
+        for row in reader.feed(line):
+            assert row["source"]
+    EngineReader().read("\n".join(lines), 1.0)
