@@ -56,7 +56,10 @@ class Sessions(Protocol):
     """The nodes' sessions, opened when first asked for and shared by all."""
 
     def __call__(self, node: str) -> Session:
-        """The session of a node. Raises Unreachable, HostKeyRejected, AuthenticationFailed, or KeyError."""
+        """The session of a node; ``local`` is always one: this machine.
+
+        Raises Unreachable, HostKeyRejected, AuthenticationFailed, or KeyError.
+        """
         ...
 
 

@@ -392,9 +392,46 @@ class Benchmark(Driver[OptionsT]):
         """Problems that can be seen in the scenario's folder before anything is touched."""
         return ()
 
+    def fit(self, ctx: TrialContext) -> str | None:
+        """Why it cannot measure on these nodes, or None if it can: a tool that is missing, or is of another version.
+
+        Asked once per trial, before anything is deployed; must not change anything.
+        """
+        return None
+
     @abstractmethod
     def run(self, ctx: TrialContext, deployment: Deployment, load: Load) -> Measurement:
         """Put ``load`` on the deployment and say what came of it."""
+
+
+@frozen
+class Place:
+    """A machine that load can be sent from.
+
+    ``offset``: its wall clock minus ours, in seconds, known to within ``error``.
+    """
+
+    name: str
+    offset: float = 0.0
+    error: float = 0.0
+
+
+class LoadExecutor(Driver[OptionsT]):
+    """Sends the shares of one load from several machines at once."""
+
+    kind = "executor"
+
+    @abstractmethod
+    def places(self, ctx: TrialContext) -> Sequence[Place]:
+        """The machines that are there now, each with its clock. Raises NodeError if there is none."""
+
+    @abstractmethod
+    def run(self, ctx: TrialContext, program: bytes, shares: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """Run a program once on each named place, all at the same time, and return what each printed, by place.
+
+        ``program`` is a Python zip application; each gets its share on its standard input. All or nothing: raises
+        CommandFailed, CommandTimeout or NodeError if one did not end well; by then the others have been ended too.
+        """
 
 
 @frozen
@@ -475,5 +512,5 @@ class Reader(Driver[OptionsT]):
 
 
 KINDS: Mapping[str, type[Driver[Any]]] = {
-    cls.kind: cls for cls in (Transport, Composer, Benchmark, Probe, Collector, Reporter, Reader)
+    cls.kind: cls for cls in (Transport, Composer, Benchmark, Probe, Collector, Reporter, Reader, LoadExecutor)
 }

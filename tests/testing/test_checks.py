@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,11 @@ from playbook_kernel.api import (
     Fact,
     Health,
     Load,
+    LoadExecutor,
     Measurement,
     Metric,
+    NoOptions,
+    Place,
     Probe,
     Problems,
     Reader,
@@ -38,6 +42,7 @@ from playbook_kernel.api import (
     TrialContext,
     current,
     hookimpl,
+    run_all,
 )
 from playbook_kernel.testing import (
     PLANTED,
@@ -49,6 +54,7 @@ from playbook_kernel.testing import (
     check_cleanup,
     check_collector,
     check_driver,
+    check_executor,
     check_hooks,
     check_probe,
     check_reader,
@@ -57,6 +63,7 @@ from playbook_kernel.testing import (
     later,
     node,
 )
+from playbook_plugins.transports.local import LocalTransport
 
 Run = Callable[[Benchmark[Any], TrialContext], Any]
 
@@ -354,6 +361,57 @@ def test_a_good_reporter_passes(tmp_path: Path) -> None:
 def test_a_bad_reporter_is_told(tmp_path: Path, body: Any, name: str, complaint: str) -> None:
     with fails(complaint):
         check_reporter(reports(body, name), tmp_path)
+
+
+# -- executors ----------------------------------------------------------------------------------------------------
+
+
+class Here(LoadExecutor[Options]):
+    """Runs every share as a process of this machine, under two names."""
+
+    faulty = ""
+
+    def places(self, ctx: TrialContext) -> Sequence[Place]:
+        return [Place("a"), Place("a" if self.faulty == "names" else "b", 1e9 if self.faulty == "clock" else 0.0)]
+
+    def run(self, ctx: TrialContext, program: bytes, shares: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        path = ctx.directory / "program.pyz"
+        path.write_bytes(program)
+        session, check = ctx.session("local"), self.faulty != "failures"
+        calls = [
+            lambda share=share: session.run([sys.executable, path], stdin=share, timeout=600, check=check)
+            for share in shares.values()
+        ]
+        done = run_all(calls)
+        for said in done:
+            if isinstance(said, BaseException):
+                raise said
+        cut = 5 if self.faulty == "cut" else None
+        return {name: said.stdout[:cut] for name, said in zip(shares, done, strict=True)}
+
+
+def local_trial(tmp_path: Path) -> FakeTrial:
+    return fake_trial(tmp_path, {"local": LocalTransport(NoOptions()).connect(node("local"), owner="pk-executor")})
+
+
+def test_a_good_executor_passes(tmp_path: Path) -> None:
+    assert [p.name for p in check_executor(Here(Options()), local_trial(tmp_path))] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "fault, complaint",
+    [
+        ("names", "two places have one name"),
+        ("clock", "more than a day"),
+        ("cut", "did not come back whole"),
+        ("failures", "as if it had not"),
+    ],
+)
+def test_a_bad_executor_is_told(tmp_path: Path, fault: str, complaint: str) -> None:
+    driver = Here(Options())
+    driver.faulty = fault
+    with fails(complaint):
+        check_executor(driver, local_trial(tmp_path))
 
 
 # -- readers ------------------------------------------------------------------------------------------------------

@@ -12,6 +12,10 @@ from attrs import define, field
 from playbook_kernel.drivers import Session, Transport
 from playbook_kernel.model import DriverRef, Node
 
+LOCAL = "local"
+HERE = Node(LOCAL, DriverRef(LOCAL))
+"""This machine, where no node of the user's has that name."""
+
 
 @define(eq=False)
 class SessionPool:
@@ -29,7 +33,7 @@ class SessionPool:
             lock = self._locks.setdefault(node, threading.Lock())
         with lock:
             if node not in self._open:
-                known = self.nodes[node]
+                known = self.nodes[node] if node != LOCAL else self.nodes.get(LOCAL, HERE)
                 self._open[node] = self.build(Transport, known.transport).connect(known, owner=self.owner)
             return self._open[node]
 

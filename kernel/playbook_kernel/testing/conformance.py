@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import io
 import json
 import math
 import threading
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +28,8 @@ from playbook_kernel.drivers import (
     Collector,
     Composer,
     Driver,
+    LoadExecutor,
+    Place,
     Probe,
     Reader,
     Reporter,
@@ -291,6 +295,46 @@ def check_collector(
     assert first or trial.of(Warned) or empty, "nothing was kept, and nobody was warned"
     _no_secret(trial)
     return first
+
+
+def check_executor(driver: LoadExecutor[Any], trial: FakeTrial) -> Sequence[Place]:
+    """An executor runs a program on every place at once and brings back what each printed, or nothing at all.
+
+    Its workers must be there already. Returns the places.
+    """
+    places = driver.places(trial.ctx)
+    assert places, "there is no place to send load from"
+    names = [p.name for p in places]
+    assert len(set(names)) == len(names), f"two places have one name: {names}"
+    for place in places:
+        assert place.error >= 0, f"{place.name}: an error below 0 means nothing"
+        assert abs(place.offset) < 86400, f"{place.name}: its clock is {place.offset} s off: that is more than a day"
+    shares = {name: name.encode() + bytes(range(256)) * 1024 for name in names}
+    came = driver.run(trial.ctx, _program("sys.stdout.buffer.write(sys.stdin.buffer.read()[::-1])"), shares)
+    assert dict(came) == {name: data[::-1] for name, data in shares.items()}, "what was printed did not come back whole"
+    one = {names[0]: shares[names[0]]}
+    assert list(driver.run(trial.ctx, _program("print(1)"), one)) == [names[0]], "it ran where it was not asked to"
+    fails = _program(f"sys.exit(3 if sys.stdin.buffer.read().startswith({names[-1].encode()!r}) else 0)")
+    try:
+        said = driver.run(trial.ctx, fails, shares)
+    except (PlaybookError, OSError):
+        pass
+    else:
+        raise AssertionError(f"the program failed on {names[-1]}, and run() returned {said!r} as if it had not")
+    endless = _program("import time; time.sleep(3600)")
+    check_honours_deadline(lambda: driver.run(trial.ctx, endless, shares))
+    check_honours_cancel(lambda: driver.run(trial.ctx, endless, shares))
+    again = driver.run(trial.ctx, _program("print(2)"), shares)
+    assert set(again) == set(names), "after a program that was cancelled its places are not free"
+    return places
+
+
+def _program(body: str) -> bytes:
+    """A zip application."""
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr("__main__.py", f"import sys\n{body}\n")
+    return whole.getvalue()
 
 
 def check_reporter(driver: Reporter[Any], into: Path) -> Sequence[Path]:
