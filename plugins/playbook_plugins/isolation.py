@@ -24,10 +24,13 @@ while [ "$p" -gt 1 ] 2>/dev/null; do
   skip="$skip $p"
   p=$(while read -r k v; do [ "$k" = PPid: ] && echo "$v"; done 2>/dev/null </proc/$p/status)
 done
-for d in /proc/[0-9]*; do
-  p=${d#/proc/}
+marked() {
+  if printf 'a\0b' | grep -qzxF b 2>/dev/null; then grep -lzxF "PLAYBOOK_OWNER=$1" /proc/[0-9]*/environ 2>/dev/null
+  else for e in /proc/[0-9]*/environ; do tr '\0' '\n' <$e 2>/dev/null | grep -qxF "PLAYBOOK_OWNER=$1" && echo $e; done; fi
+}
+for e in $(marked "$1"); do
+  d=${e%/environ} p=${e#/proc/}; p=${p%/environ}
   case "$skip " in *" $p "*) continue;; esac
-  tr '\0' '\n' <$d/environ 2>/dev/null | grep -qxF "PLAYBOOK_OWNER=$1" || continue
   c=$(tr '\0' ' ' <$d/cmdline 2>/dev/null)
   case $c in "" | *playbook-guard*) continue;; esac
   [ -n "$2" ] && kill -"$2" "$p" 2>/dev/null

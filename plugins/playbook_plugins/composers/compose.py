@@ -214,8 +214,8 @@ class ComposeBase(Composer[NoOptions]):
 
     def stop(self, ctx: TrialContext, session: Session, share: Share, service: str) -> None:
         engine = engine_of(session)
-        for container in _ids(engine, share.project, service):
-            engine.call("POST", f"/containers/{container}/stop")
+        found = [c for c in engine.containers(share.project) if c["Labels"].get(_SERVICE) == service]
+        goodbye.stop(session, engine, found)
 
     def down(self, ctx: TrialContext, session: Session, project: str) -> None:
         engine = engine_of(session)

@@ -45,15 +45,26 @@ class _Guest:
     grace: float
 
 
+def stop(session: Session, engine: Engine, containers: Sequence[Mapping[str, Any]]) -> None:
+    """End containers, and keep them. Raises EngineDown; a container that is gone meanwhile is none the worse."""
+    _say(session, engine, containers)
+    _each([functools.partial(engine.call, "POST", f"/containers/{c['Id']}/stop", {"t": "0"}) for c in containers])
+
+
 def remove(session: Session, engine: Engine, containers: Sequence[Mapping[str, Any]]) -> None:
-    """End and remove containers. Raises EngineDown; a container that is gone meanwhile is none the worse."""
+    """End containers, and remove them with their anonymous volumes. Raises as :func:`stop`."""
+    _say(session, engine, containers)
+    force = {"force": "1", "v": "1"}
+    _each([functools.partial(engine.call, "DELETE", f"/containers/{c['Id']}", force) for c in containers])
+
+
+def _say(session: Session, engine: Engine, containers: Sequence[Mapping[str, Any]]) -> None:
     running = [str(c["Id"]) for c in containers if c["State"] in _RUNNING]
     guests = [g for g in _each([functools.partial(_guest, engine, i) for i in running]) if g is not None]
     deaf = _deaf(session, guests)
     patient = [g for g in guests if g.container not in deaf and g.grace > 0]
     _each([functools.partial(_tell, engine, g) for g in patient])
     _wait(engine, {g.container: g.grace for g in patient})
-    _each([functools.partial(_delete, engine, str(c["Id"])) for c in containers])
 
 
 def _guest(engine: Engine, container: str) -> _Guest | None:
@@ -108,10 +119,6 @@ def _wait(engine: Engine, grace: Mapping[str, float]) -> None:
             return
         current().sleep(pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE)
-
-
-def _delete(engine: Engine, container: str) -> None:
-    engine.call("DELETE", f"/containers/{container}", {"force": "1", "v": "1"})
 
 
 def _each(calls: Sequence[Any]) -> list[Any]:

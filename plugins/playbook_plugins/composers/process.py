@@ -58,16 +58,18 @@ for p in *.pid; do
 done
 """
 
-# Ends the process groups of $3... (TERM, then KILL after $1 tenths of a second); $2: the folder with their pid files.
+# Ends the process groups of $3... (TERM, then KILL after $1 tenths of a second); $2: the folder with their pid files. That a
+# wrapper has ended is told by its exit file: its pid stays for as long as the node's init leaves it a zombie.
 _STOP = """\
 n=$1; cd -- "$2" 2>/dev/null || exit 0; shift 2
 for s in "$@"; do [ -s "$s.pid" ] && read -r p <"$s.pid" && kill -TERM "$p" 2>/dev/null; done
 i=0
 while [ $i -lt "$n" ]; do
   live=
-  for s in "$@"; do [ -s "$s.pid" ] && read -r p <"$s.pid" && kill -0 "$p" 2>/dev/null && live=1; done
+  for s in "$@"; do [ ! -s "$s.exit" ] && [ -s "$s.pid" ] && read -r p <"$s.pid" && kill -0 "$p" 2>/dev/null && live=1; done
   [ -z "$live" ] && break
-  sleep 0.1; i=$((i+1))
+  if [ $i -lt 10 ]; then sleep 0.02; else sleep 0.1; fi
+  i=$((i+1))
 done
 for s in "$@"; do [ -s "$s.pid" ] && read -r p <"$s.pid" && kill -KILL -"$p" 2>/dev/null; done
 :
