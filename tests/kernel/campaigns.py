@@ -206,6 +206,7 @@ def main(
     kill_after: int = 0,
     largest_file: int = 0,
     grace: float = 0.2,
+    wait_between: float = 0.0,
 ) -> int:
     """Run a campaign; ``kill_after``: die by SIGKILL as soon as the journal has that many records on disk."""
     if kill_after:
@@ -223,7 +224,11 @@ def main(
         Journal.append = append_and_die  # type: ignore[method-assign]
     if largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    return campaign(Path(folder), scenarios, *sources, node_count=node_count, patience=Patience(grace)).exit_code
+    policy = Policy(wait_between=wait_between, continue_on_failure=True, retries=0)
+    patience = Patience(grace)
+    return campaign(
+        Path(folder), scenarios, *sources, node_count=node_count, policy=policy, patience=patience
+    ).exit_code
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from playbook_kernel.engine import campaign as engine
+from playbook_kernel.engine import store as engine
 from playbook_kernel.engine.journal import JournalDamaged, Record, read, trials
 from playbook_kernel.engine.recover import Recovered, cleanup_run, open_trials
 from playbook_kernel.errors import ConfigError, PlaybookError
@@ -232,6 +232,35 @@ def test_one_signal_stops_the_measurement_keeps_what_there_is_and_cleans_up(
     assert (run / "report.txt").read_text() == "cancelled"
     assert outside(tmp_path) == []
     assert not (run / "never").exists()
+    assert open_trials(run) == []
+
+
+INTERRUPTS = """
+@hookimpl
+def playbook_event(ctx, event):
+    told = encode(event)
+    if {moment!r} in (told["event"], told["event"] + " " + told.get("phase", told.get("outcome", {{}}).get("phase", ""))):
+        os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["TrialStarted", "PhaseStarted discover", "PhaseEnded deploy", "PhaseStarted cleanup", "TrialEnded",
+     "Waiting"],
+)  # fmt: skip
+def test_a_signal_at_any_moment_ends_in_a_cancelled_campaign_and_nothing_left(tmp_path: Path, moment: str) -> None:
+    process = start(tmp_path, ["a", "b"], INTERRUPTS.format(moment=moment), wait_between=1000.0)
+    code, errors = finished(process)
+    assert errors.count("SIGINT") == 1, errors
+    assert code == 130
+    run = run_of(tmp_path)
+    result = json.loads((run / "campaign.json").read_text())
+    assert result["status"] == "cancelled"
+    first, second = (s["status"] for s in result["scenarios"])
+    assert first in ("completed", "cancelled")
+    assert second == "cancelled"
+    assert outside(tmp_path) == []
     assert open_trials(run) == []
 
 

@@ -158,6 +158,7 @@ def playbook_event(ctx, event):
         file.write(json.dumps(encode(event)) + "\\n")
 """
 
+pytestmark = pytest.mark.timeout(900)  # one fixture runs some seventy processes
 BEFORE = PHASES[:4]
 IN_EVERY_HOOK = ("raises", "exits", "interrupts", "vanishes", "dies", "loops")
 ONCE = (
@@ -423,26 +424,49 @@ import re
 def playbook_benchmark(ctx, deployment, load):
     if ctx.trial.scenario.name == "stuck":
         re.match("(a+)+$", "a" * 60 + "b")  # in C, with the lock of the interpreter, for years
-    elif ctx.trial.scenario.name == "stopped":
-        os.kill(os.getpid(), signal.SIGSTOP)
-        time.sleep(1000)  # another thread may be the one that is stopped
 """
 
 
 def test_a_process_that_cannot_even_say_that_it_lives_is_lost_by_its_silence(tmp_path: Path) -> None:
-    patience = Patience(grace=0.2, silence=3.0, leave=5.0)
-    outcome = campaign(tmp_path, ["stuck", "stopped", "last"], STUCK, patience=patience)
-    *lost, last = outcome.result.scenarios
+    outcome = campaign(tmp_path, ["stuck", "last"], STUCK, patience=Patience(grace=0.2, silence=6.0))
+    stuck, last = outcome.result.scenarios
     assert last.status == "completed"
-    for result in lost:
-        assert result.last is not None
-        failure = result.last.failure
-        assert failure is not None
-        assert failure.error == "the trial was lost: its process said nothing for 3 s"
-        assert (failure.phase, Path(failure.plugin).name) == ("benchmark", PLUGIN)
-        assert result.last.clean
-        assert group_alive(pids_of(outcome.folder / result.scenario)[0]) == []
+    assert stuck.last is not None
+    failure = stuck.last.failure
+    assert failure is not None
+    assert failure.error == "the trial was lost: its process said nothing for 6 s"
+    assert (failure.phase, Path(failure.plugin).name) == ("benchmark", PLUGIN)
+    assert stuck.last.clean
+    assert group_alive(pids_of(outcome.folder / "stuck")[0]) == []
     assert outside(tmp_path) == []
+
+
+ONLY_IN_THE_CHILD = """
+if sys.argv[0].endswith("worker.py"):
+    {}
+"""
+
+
+def test_a_plugin_that_fails_in_the_trials_process_before_any_hook_is_named(tmp_path: Path) -> None:
+    outcome = campaign(tmp_path, ["a", "b"], ONLY_IN_THE_CHILD.format("raise ValueError('only here')"))
+    for result in outcome.result.scenarios:
+        assert result.status == "failed"
+        assert result.last is not None
+        assert [p.phase for p in result.last.phases] == ["discover", "cleanup"]
+        assert f"{PLUGIN} cannot be loaded: ValueError: only here" in result.reason
+        assert result.last.clean is None
+    assert outcome.exit_code == 1
+
+
+def test_a_process_that_lives_but_comes_to_no_end_is_ended_with_its_deadlines(tmp_path: Path) -> None:
+    short = Timeouts(discover=0.1, deploy=0.1, healthcheck=0.1, benchmark=0.1, collect=0.1, cleanup=0.1)
+    never = ONLY_IN_THE_CHILD.format("time.sleep(1000)")
+    patience = Patience(grace=0.0, silence=5.0)
+    outcome = campaign(tmp_path, [scenario("a", tmp_path, timeouts=short)], never, patience=patience)
+    [result] = outcome.result.scenarios
+    assert (
+        result.reason == "discover: the trial was lost: its process did not end within the deadlines of all its phases"
+    )
 
 
 FLAKY = """

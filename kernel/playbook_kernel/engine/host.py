@@ -55,6 +55,7 @@ class TrialHost:
     _outcomes: list[PhaseOutcome] = field(factory=list)
     _phase: str = ""
     _plugin: str = ""
+    _last_words: str = ""
     _facts: dict[str, Mapping[str, Any]] = field(factory=dict)
     _result: TrialResult | None = None
 
@@ -87,6 +88,10 @@ class TrialHost:
             status = _end(child, 0.0 if lost else self.job.patience.leave)
         for reader in readers:
             reader.join(1.0)
+        while not self._news.empty():
+            kind, data = self._news.get()
+            if kind == "line":
+                self._tell_line(*data)
         shutil.rmtree(temp, ignore_errors=True)
         if self._result is not None:
             return self._result
@@ -197,17 +202,21 @@ class TrialHost:
     def _tell_line(self, pipe: str, line: str) -> None:
         trial = self.job.trial
         if line.strip():
+            if pipe == "stderr":
+                self._last_words = line.strip()[:500]
             stream: Any = pipe
             self.tell(Output(line, stream, "plugin", trial=trial.id, scenario=trial.scenario.name))
 
     def _lost(self, why: str, started: str, seconds: float) -> TrialResult:
-        phase: Any = self._phase or "cleanup"
+        ended = [o.phase for o in self._outcomes]
+        phase: Any = self._phase or next((p for p in PHASES if p not in ended and self.job.mode == "run"), "cleanup")
+        words = f" (its last words: {self._last_words})" if self._last_words else ""
         outcome = PhaseOutcome(
             phase,
             "cancelled" if self.cancel.requested else "failed",
             0.0,
             now(),
-            f"the trial was lost: {why}",
+            f"the trial was lost: {why}{words}",
             "plugin",
             self._plugin,
             hint="the log of the run may say more",
