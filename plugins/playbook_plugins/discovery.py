@@ -5,11 +5,15 @@ from __future__ import annotations
 import csv
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from playbook_kernel.api import Fact, MissingTool, Node, PhaseFailed, Session, TrialContext, hookimpl
 
+CLOCK_WARN = 1.0
+"""Seconds between the clocks of a node and of this machine: enough to put a log's lines out of order."""
+BUSY_WARN = 10.0
+"""Percent of an accelerator's memory that is taken before anything of ours runs."""
 _FORGIVEN = 0.96
 _lock = threading.Lock()
 REQUIRED_TOOLS = ("sh", "setsid", "timeout", "tar", "cat", "sha256sum")
@@ -64,6 +68,8 @@ def playbook_discover(ctx: TrialContext, node: Node, session: Session) -> Mappin
     missing = facts.get("missing_tools")
     if isinstance(missing, list) and missing:
         raise MissingTool(node.name, f"needs {', '.join(map(str, missing))}", hint="install them on the node")
+    for concern in concerns(facts):
+        ctx.warn(concern, node.name)
     with _lock:
         seen: dict[str, Mapping[str, Fact]] = ctx.stash.setdefault(__name__, {})
         seen[node.name] = facts
@@ -71,6 +77,24 @@ def playbook_discover(ctx: TrialContext, node: Node, session: Session) -> Mappin
     if last:  # of several nodes, and only then is it known what all of them have
         require(ctx.trial.scenario.info.get("requirements") or {}, seen)
     return facts
+
+
+def concerns(facts: Mapping[str, Fact]) -> Iterator[str]:
+    """What will hurt a measurement, or soon the node; none of it fails anything."""
+    total, free = facts.get("disk_kib"), facts.get("disk_free_kib")
+    if isinstance(total, int) and isinstance(free, int) and total and free / total < 0.05:
+        yield f"the disk is nearly full: {free / 2**20:.1f} GiB of {total / 2**20:.0f} GiB are free"
+    total, free = facts.get("memory_kib"), facts.get("memory_available_kib")
+    if isinstance(total, int) and isinstance(free, int) and total and free / total < 0.05:
+        yield f"memory is nearly used up: {free / 2**20:.1f} GiB of {total / 2**20:.0f} GiB are available"
+    offset = facts.get("clock_offset")
+    if isinstance(offset, (int, float)) and abs(offset) > CLOCK_WARN:
+        yield f"its clock is {offset:+.1f} s from this machine's: times in its logs do not compare"
+    for card in _accelerators(facts):
+        has, used = card.get("memory_mib"), card.get("memory_used_mib")
+        if isinstance(has, int) and isinstance(used, int) and has and 100 * used / has > BUSY_WARN:
+            what = f"{card.get('name') or card.get('kind')} {card.get('index', '')}".strip()
+            yield f"{what} has {used} MiB in use before anything of ours runs"
 
 
 def require(wanted: Mapping[str, float], nodes: Mapping[str, Mapping[str, Fact]]) -> None:

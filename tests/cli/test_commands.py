@@ -89,7 +89,7 @@ def test_wrong_usage_is_2_with_words_that_help(tmp_path, argv, words):
     ("files", "place", "words"),
     [
         ({"config/nodes.yaml": "nodes:\n  a:\n\thost: x\n"}, "config/nodes.yaml:3", "indent with spaces, not tabs"),
-        ({"config/nodes.yaml": "nodes:\n  a: {host: x, username: u}\n  a: {host: y}\n"}, "config/nodes.yaml:3: nodes.a", "in line 2"),
+        ({"config/nodes.yaml": "nodes:\n  a: {host: x, username: u}\n  a: {}\n"}, "config/nodes.yaml:3: nodes.a", "in line 2"),
         ({"config/nodes.yaml": "nodes:\n  a: {host: x, username: u, port: ssh}\n"}, "config/nodes.yaml:2: nodes.a.port", "whole"),
         ({"config/nodes.yaml": "nodes:\n  a: {host: '${HOST_X}', username: u}\n"}, "config/nodes.yaml:2: nodes.a.host", "HOST_X"),
         ({"config/nodes.toml": "[nodes.local\n"}, "config/nodes.toml:1", "not valid TOML"),
@@ -125,7 +125,7 @@ def test_a_bad_file_is_one_error_with_its_place_and_never_a_traceback(tmp_path, 
     assert len([i for i in found["issues"] if place.partition(":")[0] in i]) == 1
 
 
-def test_validate_tells_everything_at_once(tmp_path):
+def test_o42_validate_tells_everything_at_once_and_once(tmp_path):
     root = workspace(
         tmp_path, "001_a",
         files={"config/nodes.yaml": "nodes:\n  local: {host: local, tags: x}\n", "config/defaults.yaml": "x: 1\n"},
@@ -139,7 +139,7 @@ def test_validate_tells_everything_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["auto", "custom"])
-def test_enable_and_disable_are_kept_in_the_file(tmp_path, mode):
+def test_o43_enable_and_disable_are_kept_in_the_file(tmp_path, mode):
     custom = (
         "# mine\nexecution:\n  execution_mode: custom   # by hand\n  custom_order:\n"
         "    - {directory: 001_a, name: first}  # the first\n    - 002_b\n"

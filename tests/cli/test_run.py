@@ -8,7 +8,7 @@ import yaml
 from .calls import call, spawn, workspace, write
 
 
-def test_a_run_shows_its_progress_on_stderr_and_its_result_on_stdout(finished):
+def test_o2_o45_a_run_shows_its_progress_on_stderr_and_its_result_on_stdout(finished):
     root, done = finished
     assert done.code == 1, "a scenario failed"
     lines = done.out.splitlines()
@@ -51,6 +51,24 @@ def test_one_scenario_runs_although_another_is_broken(tmp_path):
     assert "config/scenarios/003_c/docker-compose.yml:1: services: must be a mapping" in everything.err
 
 
+def test_o30_nothing_to_run_is_said_and_never_a_success_rate(tmp_path):
+    (tmp_path / "config/scenarios").mkdir(parents=True)
+    none = call("run", "--all", cwd=tmp_path)
+    assert (none.code, none.out) == (2, "")
+    assert "there are no scenarios" in none.err
+    root = workspace(tmp_path / "x", "001_a", files={"config/scenarios.yaml": "filters: {only_scenarios: [002_b]}\n"})
+    left_out = call("run", "--all", cwd=root)
+    assert (left_out.code, left_out.out) == (0, "⊘ Scenario 001_a was skipped: not in only_scenarios\n")
+    assert not (root / "results").exists()
+
+
+def test_o41_a_node_that_no_scenario_uses_need_not_be_there(tmp_path):
+    nodes = "nodes:\n  local: {host: local, composer: process}\n"
+    nodes += "  far: {host: 127.0.0.1, port: 1, username: u, password: abcdef}\n"
+    root = workspace(tmp_path, "001_a", files={"config/nodes.yaml": nodes})
+    assert spawn("run", "001_a", cwd=root).code == 0
+
+
 def test_dry_run_alone_plans_what_all_would_run(tmp_path):
     root = workspace(tmp_path, "001_a", "002_b")
     alone, everything = (
@@ -63,7 +81,7 @@ def test_dry_run_alone_plans_what_all_would_run(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["json", "yaml"])
-def test_results_in_every_format(finished, form):
+def test_o44_results_in_every_format(finished, form):
     root, _ = finished
     text = call("results", "--format", form, cwd=root)
     (run,) = json.loads(text.out) if form == "json" else yaml.safe_load(text.out)
@@ -122,7 +140,7 @@ def test_logs_follow_a_run_until_it_ends(tmp_path):
     assert running.returncode == 0
 
 
-def test_interrupted_is_130_and_leaves_a_report(tmp_path):
+def test_o2_interrupted_is_130_and_leaves_a_report(tmp_path):
     import signal
     import subprocess
     import sys

@@ -2,7 +2,7 @@
 
 import pytest
 from playbook_kernel.api import PhaseFailed
-from playbook_plugins.discovery import parse, require
+from playbook_plugins.discovery import concerns, parse, require
 
 ROCM = (
     "rocm\tdevice,VRAM Total Memory (B),VRAM Total Used Memory (B),Card Series,Card Model\n"
@@ -68,3 +68,25 @@ def test_too_little_is_told_and_never_tried_again(wanted, nodes, words):
         require(wanted, nodes)
     assert words in str(caught.value)
     assert caught.value.error_class == "config"
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (
+            {"disk_kib": 100, "disk_free_kib": 50, "memory_kib": 100, "memory_available_kib": 50, "clock_offset": 0.2},
+            None,
+        ),
+        ({"disk_kib": 100 * 2**20, "disk_free_kib": 2 * 2**20}, "disk is nearly full: 2.0 GiB of 100 GiB"),
+        ({"memory_kib": 100 * 2**20, "memory_available_kib": 2**20}, "memory is nearly used up"),
+        ({"clock_offset": -3.0}, "-3.0 s"),
+        (
+            {"accelerators": [{"name": "H200", "index": 1, "memory_mib": 100, "memory_used_mib": 40}]},
+            "H200 1 has 40 MiB",
+        ),
+    ],
+)
+def test_what_will_hurt_is_said_before_it_does(facts, words):
+    found = list(concerns(facts))
+    assert len(found) == (words is not None)
+    assert words is None or words in found[0]

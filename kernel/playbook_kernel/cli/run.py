@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from playbook_kernel.engine.plan import Plan
 from playbook_kernel.engine.resume import Resume, asked_for
+from playbook_kernel.errors import ConfigError
 
 from .common import echo_json, everything_wrong, json_option, read, results_dir, warn
 from .main import Command
@@ -63,15 +65,15 @@ def run(
     if error is not None:
         raise error
     assert plan is not None
+    if not plan.scenarios:
+        raise ConfigError(
+            ["there are no scenarios"], hint="`playbook-kernel config show` says where they are looked for"
+        )
     if dry_run:
         _show(plan.describe(), as_json=as_json)
         return
-    if names and not plan.runnable and not earlier:
-        scenario = plan.scenarios[0]
-        if as_json:
-            echo_json({"run": None, "skipped": {scenario.name: "Scenario is disabled"}})
-        click.echo(f"⊘ Scenario {scenario.name} was skipped: Scenario is disabled", err=as_json)
-        click.echo(f"`playbook-kernel scenario {scenario.name} --enable` enables it", err=True)
+    if not plan.runnable and not earlier:
+        _nothing(plan, as_json=as_json)
         return
     from pathlib import Path
 
@@ -95,6 +97,17 @@ def run(
     else:
         _summary(outcome)
     sys.exit(outcome.exit_code)
+
+
+def _nothing(plan: Plan, *, as_json: bool) -> None:
+    """Say why nothing is run: every scenario is disabled, or left out by the filters."""
+    why = {s.name: s.skip or "Scenario is disabled" for s in plan.scenarios}
+    if as_json:
+        echo_json({"run": None, "skipped": why})
+    for name, reason in why.items():
+        click.echo(f"⊘ Scenario {name} was skipped: {reason}", err=as_json)
+    if len(plan.scenarios) == 1 and not plan.scenarios[0].enabled:
+        click.echo(f"`playbook-kernel scenario {plan.scenarios[0].name} --enable` enables it", err=True)
 
 
 def _earlier(obj: dict[str, Any], name: str, *, failed: bool, accept: bool) -> Resume:

@@ -11,16 +11,13 @@ from playbook_kernel.api import CommandContext, Composer, DriverRef, Node, Playb
 
 from playbook_plugins import discovery
 from playbook_plugins.deployment.choose import PREFERENCE
+from playbook_plugins.discovery import BUSY_WARN, CLOCK_WARN
 
 CONNECT_SECONDS = 20.0
 LOOK_SECONDS = 40.0
 DISK_CRITICAL, DISK_WARN = 95.0, 85.0
 """Percent of a file system in use."""
 MEMORY_WARN = 90.0
-CLOCK_WARN = 1.0
-"""Seconds between the clocks of the node and of this machine: enough to put a log's lines out of order."""
-BUSY_WARN = 10.0
-"""Percent of an accelerator's memory that is taken before anything of ours runs."""
 LOAD_WARN = 2.0
 """Processes that want to run, per processor."""
 

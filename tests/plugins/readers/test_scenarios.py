@@ -62,7 +62,7 @@ def test_every_way_to_say_the_node(tmp_path, nodes):
         ),
     ],
 )  # fmt: skip
-def test_a_mistake_is_one_problem_with_its_line_and_key(tmp_path, metadata, line, key, message):
+def test_o28_o57_a_mistake_is_one_problem_with_its_line_and_key(tmp_path, metadata, line, key, message):
     found = one(tmp_path, metadata, {"config/nodes.yaml": TWO})
     assert len(found.problems) == 1, found.problems
     assert found.problems[0].startswith(f"config/scenarios/1_a/metadata.yaml:{line}: {key}")
@@ -173,7 +173,7 @@ def test_lines_of_an_env_file_that_only_compose_understands_are_no_problem(tmp_p
     assert any(".env:2" in w for w in found.warnings)
 
 
-def test_a_key_file_must_be_there_unless_there_is_a_password(tmp_path):
+def test_o13_a_key_file_must_be_there_unless_there_is_a_password(tmp_path):
     def nodes(more):
         return {"config/nodes.yaml": f"nodes:\n  local: {{host: h, username: u, key_filename: /nowhere/key{more}}}\n"}
 
@@ -190,3 +190,25 @@ def test_a_password_in_the_file_is_noted(tmp_path):
     (note,) = [n for n in one(tmp_path, "", {"config/nodes.yaml": nodes}).notes if "nodes" in n]
     assert "stands in the file" in note
     assert "abcdefgh" not in note
+
+
+def test_a_compose_file_is_read_once_however_many_ask(tmp_path):
+    from playbook_kernel.engine.plan import make_plan
+    from playbook_kernel.loading import Loader
+    from playbook_plugins import compose_file
+
+    nodes = "nodes:\n" + "".join(f"  n{n}: {{host: h, username: u, docker_compose_version: v2}}\n" for n in range(9))
+    metadata = f"services: [{{name: engine, nodes: [{', '.join(f'n{n}' for n in range(9))}]}}]\n"
+    compose = {"config/scenarios/1_a/docker-compose.yml": "services:\n  engine: {image: example}\n"}
+    before = compose_file._read.cache_info().misses
+    found = one(tmp_path, metadata, {"config/nodes.yaml": nodes, **compose})
+    assert found.problems == []
+    make_plan(found.config, None, Loader())
+    assert compose_file._read.cache_info().misses - before == 1
+
+
+def test_a_compose_file_that_changed_is_read_again(tmp_path):
+    root = small(tmp_path, **{"1_a": ""})
+    assert [s.name for s in read(root)["1_a"].services] == ["engine"]
+    (root / "config/scenarios/1_a/docker-compose.yml").write_text("services:\n  other: {command: [a]}\n")
+    assert [s.name for s in read(root)["1_a"].services] == ["other"]
