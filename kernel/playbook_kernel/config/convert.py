@@ -62,11 +62,11 @@ def _is_sequence(kind: Any) -> bool:
 
 
 def _is_choice(kind: Any) -> bool:
-    """Whether a type is a union of plain types, such as ``str | list[str]``; ``X | None`` is cattrs' own business."""
+    """Whether a type is a union such as ``str | list[str]`` or ``str | Entry``; ``X | None`` is cattrs' own business."""
     if typing.get_origin(kind) not in (typing.Union, types.UnionType):
         return False
     members = set(typing.get_args(kind)) - {type(None)}
-    return len(members) > 1 and all(m in _WORDS or _is_sequence(m) for m in members)
+    return len(members) > 1 and all(m in _WORDS or _is_sequence(m) or attrs.has(m) for m in members)
 
 
 def _choice(value: Any, kind: Any) -> Any:
@@ -78,7 +78,9 @@ def _choice(value: Any, kind: Any) -> Any:
             return value
         if _is_sequence(member) and isinstance(value, list):
             return converter().structure(value, member)
-    words = [_WORDS.get(m, "a list") for m in members if m is not type(None)]
+        if attrs.has(member) and isinstance(value, Mapping):
+            return converter().structure(value, member)
+    words = [_WORDS.get(m, "a mapping" if attrs.has(m) else "a list") for m in members if m is not type(None)]
     raise TypeError(f"expected {' or '.join(words)}, got {_shown(value)}")
 
 

@@ -36,6 +36,7 @@ from playbook_plugins.compose_file import ComposeFile
 from . import effects, health
 from .folders import COMPOSE_NAMES, ENV_NAMES, METADATA_NAMES, TEST_CONFIG_NAMES, Folder, first
 from .vocabulary import (
+    BenchmarkEntry,
     Concurrency,
     DefaultsFile,
     MetadataFile,
@@ -469,7 +470,8 @@ class _Reading:
     def _benchmark(self, execution: TestExecution, place: tuple[Key, ...]) -> tuple[DriverRef, float | None]:
         chosen = self.metadata.benchmark
         if chosen is not None:
-            ref = DriverRef(chosen.use, chosen.options, self.document.origin("benchmark"))
+            entry = BenchmarkEntry(chosen) if isinstance(chosen, str) else chosen
+            ref = DriverRef(entry.use, entry.options, self.document.origin("benchmark"))
             return ref, execution.timeout
         meta = self.metadata
         own = [meta.test_execution, meta.deployment.test_execution if meta.deployment else None]

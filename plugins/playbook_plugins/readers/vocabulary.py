@@ -240,7 +240,7 @@ class DeploymentSection:
 
 @frozen
 class BenchmarkEntry:
-    """``benchmark``: a driver and its own options."""
+    """``benchmark``: a driver and its own options; the driver's name alone will do."""
 
     use: str
     options: Mapping[str, Any] = field(factory=dict)
@@ -287,7 +287,7 @@ class MetadataFile:
     test_execution: TestExecution | None = None
     deployment: DeploymentSection | None = None
     collection_mode: str | None = None
-    benchmark: BenchmarkEntry | None = None
+    benchmark: str | BenchmarkEntry | None = None
     load: LoadEntry = field(factory=LoadEntry)
     upload: list[str] = field(factory=list)
     artifacts_collection: Mapping[str, Any] = field(factory=dict)

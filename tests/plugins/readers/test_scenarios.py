@@ -212,3 +212,17 @@ def test_a_compose_file_that_changed_is_read_again(tmp_path):
     assert [s.name for s in read(root)["1_a"].services] == ["engine"]
     (root / "config/scenarios/1_a/docker-compose.yml").write_text("services:\n  other: {command: [a]}\n")
     assert [s.name for s in read(root)["1_a"].services] == ["other"]
+
+
+
+
+@pytest.mark.parametrize("text", ["benchmark: noop", "benchmark: {use: noop}"])
+def test_the_name_of_a_benchmark_will_do(tmp_path, text):
+    found = one(tmp_path, f"{text}\n")
+    assert found.problems == []
+    assert found["1_a"].benchmark.use == "noop"
+
+
+def test_a_benchmark_of_another_shape_is_told(tmp_path):
+    (problem,) = one(tmp_path, "benchmark: [noop]\n").problems
+    assert problem == "config/scenarios/1_a/metadata.yaml:1: benchmark: expected a text or a mapping, got ['noop']"
