@@ -31,7 +31,7 @@ def project(folder: Path, scenarios: int) -> Path:
         scenario = folder / f"scenarios/{number:03}_nothing"
         scenario.mkdir(parents=True)
         (scenario / "docker-compose.yml").write_text("services: {}\n")
-        (scenario / "metadata.yaml").write_text(f"name: nothing {number}\nservices: []\nbenchmark: {{use: noop}}\n")
+        (scenario / "metadata.yaml").write_text(f"name: nothing {number}\nservices: []\nbenchmark: noop\n")
     return folder
 
 
