@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from playbook_kernel.engine.campaign import trial_id
+from playbook_kernel.engine.store import trial_id
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).parent / "playbook-kernel"

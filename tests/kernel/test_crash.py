@@ -246,7 +246,7 @@ def playbook_event(ctx, event):
 
 @pytest.mark.parametrize(
     "moment",
-    ["TrialStarted", "PhaseStarted discover", "PhaseEnded deploy", "PhaseStarted cleanup", "TrialEnded",
+    ["CampaignStarted", "TrialStarted", "PhaseStarted discover", "PhaseEnded deploy", "PhaseStarted cleanup", "TrialEnded",
      "Waiting"],
 )  # fmt: skip
 def test_a_signal_at_any_moment_ends_in_a_cancelled_campaign_and_nothing_left(tmp_path: Path, moment: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from playbook_kernel.engine import store
-from playbook_kernel.engine.campaign import trial_id
+from playbook_kernel.engine.store import trial_id
 from playbook_kernel.engine.store import load_campaign, new_run, safe_name, save_campaign, trial_folder, write_json
 from playbook_kernel.errors import ConfigError
 from playbook_kernel.model import CampaignResult, ScenarioResult

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import functools
-import hashlib
-import os
-import re
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +11,12 @@ from attrs import define, evolve, field, frozen
 
 from playbook_kernel import __version__, logs
 from playbook_kernel.context import CampaignContext
-from playbook_kernel.errors import ConfigError, PlaybookError
+from playbook_kernel.errors import ConfigError
 from playbook_kernel.loading import HookManager, Loader, origin
 from playbook_kernel.model import (
     CampaignEnded,
     CampaignResult,
+    CampaignResumed,
     CampaignStarted,
     Event,
     PhaseOutcome,
@@ -43,19 +36,23 @@ from playbook_kernel.model import (
 from playbook_kernel.model.codec import encode
 from playbook_kernel.scope import Cancel
 
+from . import resume
 from .host import run_trial
+from .interrupt import Interrupts
 from .job import Job, Patience, PluginSettings, perform
 from .journal import Journal
 from .plan import Plan
-from .store import JOURNAL, LOCK, LOG, new_run, now, save_campaign, save_trial, trial_folder
+from .store import JOURNAL, LOG, new_run, now, run_lock, save_campaign, save_trial, set_aside, trial_folder, trial_id
 
 _NEVER_AGAIN = ("config", "plugin", "cancelled")
-_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
 @frozen
 class RunRequest:
-    """How a plan is to be run. ``name`` becomes part of the run folder's name."""
+    """How a plan is to be run. ``name`` becomes part of the run folder's name; ``only``: what was asked for by name.
+
+    ``resume``: go on with that run, and do not begin a new one.
+    """
 
     results_dir: Path
     name: str = "all_scenarios"
@@ -65,6 +62,8 @@ class RunRequest:
     log_dir: Path | None = None
     command: tuple[str, ...] = ()
     patience: Patience = field(factory=Patience)
+    only: tuple[str, ...] | None = None
+    resume: resume.Resume | None = None
 
 
 @frozen
@@ -78,38 +77,16 @@ class Outcome:
 
 
 def run(plan: Plan, request: RunRequest, hooks: HookManager, loader: Loader) -> Outcome:
-    """Run a plan. Raises ConfigError when results cannot be kept; everything later is part of the result."""
-    folder = new_run(request.results_dir, request.name)
-    logs.configure(request.log_level, run_log=folder / LOG, text_dir=request.log_dir)
-    with run_lock(folder) as lock:
-        return _Campaign(plan, request, hooks, loader, folder, lock).run()
+    """Run a plan. Raises ConfigError when results cannot be kept; everything later is part of the result.
 
-
-@contextmanager
-def run_lock(folder: Path) -> Iterator[int]:
-    """Hold the run's lock; a child inherits it, so nobody takes a run over while one of its processes lives."""
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PlaybookError(
-                f"{folder}: a process of this run is still at work", hint="wait for it to end, then try again"
-            ) from None
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def trial_id(run: Path, scenario: str, number: int) -> str:
-    """An id that is unique on every node and safe in names: ``pk-<run>-<scenario>-<number>``.
-
-    >>> len(trial_id(Path("/r/20260101_000000_all"), "A very long scenario's name, indeed", 3)) <= 40
-    True
+    Raises ConfigError, too, when a run that is to be resumed was not of this configuration.
     """
-    mark = hashlib.sha256(f"{run.resolve()}".encode()).hexdigest()[:8]
-    slug = re.sub(r"[^a-z0-9]+", "-", scenario.lower()).strip("-")[:20].strip("-") or "x"
-    return f"pk-{mark}-{slug}-{number}"
+    again = request.resume
+    folder = again.run if again else new_run(request.results_dir, request.name)
+    with run_lock(folder, patience=again.patience if again else 0.0) as lock:
+        past = resume.take_up(again, plan, request.plugins, lock) if again else resume.first(folder, plan)
+        logs.configure(request.log_level, run_log=folder / LOG, text_dir=request.log_dir)
+        return _Campaign(plan, request, hooks, loader, folder, lock, past).run()
 
 
 @define(eq=False)
@@ -120,8 +97,9 @@ class _Campaign:
     loader: Loader
     folder: Path
     lock: int
+    past: resume.Past
     cancel: Cancel = field(factory=Cancel)
-    signal_code: int = 0
+    interrupts: Interrupts = field(init=False)
     log: Any = field(init=False)
     journal: Journal = field(init=False)
     ctx: CampaignContext = field(init=False)
@@ -130,6 +108,8 @@ class _Campaign:
     _warnings: list[str] = field(factory=list)
     _blamed: set[str] = field(factory=set)
     _trials: int = 0
+    _ran: bool = False
+    _interruptions: tuple[str, ...] = ()
     _started: str = field(factory=now)
     _began: float = field(factory=time.monotonic)
 
@@ -144,37 +124,56 @@ class _Campaign:
             self.loader.build,
             self.plan.config.reporters,
         )
-        self._warnings += self.plan.warnings
+        self.interrupts = Interrupts(self.cancel, self.folder)
+        self._warnings += dict.fromkeys((*self.plan.warnings, *self.past.warnings))
+        self._interruptions = self.past.interruptions
+        self._trials = sum(map(len, self.past.kept.values()))
 
     def run(self) -> Outcome:
+        with self.interrupts.watched():
+            return self._run()
+
+    def _run(self) -> Outcome:
         scenarios = self.plan.scenarios
         names = tuple(s.name for s in scenarios)
-        entry = {
-            "run": self.folder.name, "scenarios": names, "tool": _tool(), "command": list(self.request.command),
-        }  # fmt: skip
         try:
-            self.journal.append([("campaign", "", entry)])
+            self.journal.append([self._beginning(names)])
         except OSError as error:
             raise ConfigError([f"{self.folder}: the journal cannot be written: {error.strerror}"]) from error
         self.tell(CampaignStarted(self.folder.name, str(self.folder), names))
-        with self._signals():
-            for index, scenario in enumerate(scenarios):
-                why = self._why_not(scenario)
-                if why:
-                    self._skip(scenario, why)
-                    continue
-                self._keep(self._scenario(scenario))
+        if self.request.resume:
+            kept = tuple(t.trial for trials in self.past.kept.values() for t in trials)
+            self._interruptions += ("; ".join([f"gone on with at {now()}", *self.past.notes]),)
+            self.tell(CampaignResumed(kept, self.past.notes))
+        for index, scenario in enumerate(scenarios):
+            why = self._why_not(scenario)
+            if why:
+                self._skip(scenario, why)
+                continue
+            self._ran = False
+            self._keep(self._scenario(scenario))
+            if self._ran:
                 self._pause(scenarios[index + 1 :])
-            result = self._result(final=True)
-            self._safely("the results", lambda: save_campaign(self.folder, result))
-            self._note("campaign_ended", "", {"status": result.status})
-            counts = {s: result.count(s) for s in ("completed", "failed", "skipped", "cancelled")}
-            self.tell(CampaignEnded(result.status, counts, result.seconds))
-            self._report(result)
+        result = self._result(final=True)
+        self._safely("the results", lambda: save_campaign(self.folder, result))
+        self._note("campaign_ended", "", {"status": result.status})
+        counts = {s: result.count(s) for s in ("completed", "failed", "skipped", "cancelled")}
+        self.tell(CampaignEnded(result.status, counts, result.seconds))
+        self._report(result)
         self.journal.close()
         failed = result.count("failed") or result.count("cancelled")
-        code = self.signal_code or (1 if failed else 0)
+        code = self.interrupts.code or (1 if failed else 0)
         return Outcome(result, self.folder, code, tuple(self._reports))
+
+    def _beginning(self, names: tuple[str, ...]) -> tuple[str, str, Mapping[str, Any]]:
+        entry = {"tool": _tool(), "command": list(self.request.command), **self.past.config}
+        if self.request.resume:
+            return "resumed", "", entry
+        only = self.request.only
+        return "campaign", "", {
+            "run": self.folder.name, "mark": self.past.mark, "scenarios": names,
+            "only": None if only is None else list(only), **entry,
+        }  # fmt: skip
 
     # -- which, and whether ---------------------------------------------------------------------------------------
 
@@ -207,7 +206,7 @@ class _Campaign:
 
     def _pause(self, rest: tuple[Scenario, ...]) -> None:
         wait = self.plan.config.policy.wait_between
-        if wait and any(not self._why_not(s) for s in rest):
+        if wait and any(not self._why_not(s) and self._attempts_left(s) for s in rest):
             self._wait("before the next scenario", wait)
 
     def _wait(self, why: str, seconds: float) -> None:
@@ -218,32 +217,50 @@ class _Campaign:
     # -- one scenario ---------------------------------------------------------------------------------------------
 
     def _scenario(self, scenario: Scenario) -> ScenarioResult:
-        policy = self.plan.config.policy
-        done: list[TrialResult] = []
-        for attempt in range(1, policy.retries + 2):
-            done.append(self._trial(scenario, attempt))
-            failure = done[-1].failure
-            if (
-                done[-1].status != "failed"
-                or self.cancel.requested
-                or (failure and failure.error_class in _NEVER_AGAIN)
-            ):
-                break
-            if attempt <= policy.retries:
-                self._wait(f"before attempt {attempt + 1} of {scenario.name}", policy.retry_interval)
+        kept = self.past.kept.get(scenario.name, ())
+        done = list(kept)
+        for number in range(self._attempts_left(scenario)):
+            if number:
+                if not self._deserves_another(done[-1]) or self.cancel.requested:
+                    break
+                policy = self.plan.config.policy
+                self._wait(f"before attempt {len(done) + 1} of {scenario.name}", policy.retry_interval)
                 if self.cancel.requested:
                     break
+            done.append(self._trial(scenario, len(done) + 1))
         last = done[-1]
         return _verdict(scenario, last.status, _reason(last), tuple(done))
 
+    def _attempts_left(self, scenario: Scenario) -> int:
+        """How many trials a scenario may have yet, after those that an earlier process ran."""
+        allowed = self.plan.config.policy.retries + 1
+        kept = self.past.kept.get(scenario.name, ())
+        if kept and self.past.again and kept[-1].status == "failed":
+            return allowed
+        if kept and not self._deserves_another(kept[-1]):
+            return 0
+        return max(0, allowed - len(kept))
+
+    def _deserves_another(self, trial: TrialResult) -> bool:
+        failure = trial.failure
+        return trial.status == "failed" and not (failure and failure.error_class in _NEVER_AGAIN)
+
+    def _next_id(self, scenario: Scenario) -> str:
+        while True:
+            self._trials += 1
+            made = trial_id(self.folder, scenario.name, self._trials, mark=self.past.mark)
+            if made not in self.past.used:
+                return made
+
     def _trial(self, scenario: Scenario, attempt: int) -> TrialResult:
-        self._trials += 1
-        trial = Trial(trial_id(self.folder, scenario.name, self._trials), scenario, attempt)
+        self._ran = True
+        trial = Trial(self._next_id(scenario), scenario, attempt)
         directory = trial_folder(self.folder, scenario.name, trial.id, attempt)
         entry = {
             "scenario": scenario.name, "attempt": attempt, "folder": str(directory.relative_to(self.folder)),
             "nodes": list(scenario.node_names),
         }  # fmt: skip
+        self._safely("the interrupted trial's folder", lambda: set_aside(self.folder, directory, trial.id))
         if not self._note("trial", trial.id, entry):
             return _not_begun(trial, "the journal could not be written, so nothing was begun")
         services = tuple(s.name for s in scenario.services)
@@ -322,47 +339,25 @@ class _Campaign:
         if final:
             ended: Callable[[Status], bool] = statuses.__contains__
             status = (
-                "cancelled" if self.signal_code or ended("cancelled") else "failed" if ended("failed") else "completed"
+                "cancelled"
+                if self.interrupts.code or ended("cancelled")
+                else "failed"
+                if ended("failed")
+                else "completed"
             )
         return CampaignResult(
             self.folder.name,
-            self._started,
+            self.past.started or self._started,
             now(),
-            round(time.monotonic() - self._began, 3),
+            round(self.past.seconds + time.monotonic() - self._began, 3),
             status,
             tuple(self._results),
             _tool(),
-            self.request.command,
+            self.past.command or self.request.command,
             dict.fromkeys(sorted(n for n, _ in self.hooks.list_name_plugin()), ""),
             tuple(self._warnings),
+            interruptions=self._interruptions,
         )
-
-    # -- signals --------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """First signal: stop, collect, clean up, report. Second: leave at once, and say what cleans up."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _on_signal(self, number: int, _: object) -> None:
-        code = _SIGNALS[signal.Signals(number)]
-        if self.signal_code:
-            text = f"\nleaving at once; what may be left is cleaned up by:\n  playbook-kernel cleanup {self.folder}\n"
-            os.write(2, text.encode())
-            os._exit(code)
-        self.signal_code = code
-        name = signal.Signals(number).name
-        os.write(2, f"\n{name}: stopping, then collecting and cleaning up (again to leave at once)\n".encode())
-        # Watchers take locks that the interrupted code may hold, so they run on a thread of their own.
-        threading.Thread(target=functools.partial(self.cancel.set, f"interrupted by {name}"), daemon=True).start()
 
 
 def _tool() -> str:

@@ -11,11 +11,10 @@ from playbook_kernel import logs
 from playbook_kernel.errors import ConfigError
 from playbook_kernel.model import DriverRef, Event, Node, Scenario, Service, Trial, TrialResult
 
-from .campaign import run_lock
 from .host import clean_up
 from .job import Job, PluginSettings
 from .journal import Journal, TrialState, read, trials
-from .store import JOURNAL, LOG
+from .store import JOURNAL, LOG, load_trial, run_lock
 
 
 @frozen
@@ -43,24 +42,42 @@ def cleanup_run(
     Waits for nobody: raises PlaybookError while a process of the run lives. Raises ConfigError when a node that the journal
     names is not configured any more.
     """
+    open_trials(run)
+    with run_lock(run) as lock:
+        return cleanup_open(run, nodes, plugins, tell, lock)
+
+
+def cleanup_open(
+    run: Path, nodes: Mapping[str, Node], plugins: PluginSettings, tell: Callable[[Event], None], lock: int
+) -> list[Recovered]:
+    """Like :func:`cleanup_run`, for whoever holds the run's lock."""
     left = open_trials(run)
     used = {n for t in left for n in (*t.nodes, *(e.node for e in t.open))}
     if missing := sorted(used - nodes.keys() - {""}):
         raise ConfigError([f"{run}: the run used node {n!r}, which is not configured now" for n in missing])
     done = []
-    with run_lock(run) as lock:
-        logs.configure(run_log=run / LOG)
-        journal = Journal(run / JOURNAL)
-        try:
-            for state in left:
-                result = clean_up(_job(run, state, nodes, plugins), state.open, journal, tell, lock)
-                journal.append([("recovered", state.trial, {"clean": result.clean})])
-                if not state.ended:
-                    journal.append([("trial_ended", state.trial, {"status": "failed", "clean": result.clean})])
-                done.append(Recovered(state.trial, state.scenario, result))
-        finally:
-            journal.close()
+    logs.configure(run_log=run / LOG)
+    journal = Journal(run / JOURNAL)
+    try:
+        for state in left:
+            result = clean_up(_job(run, state, nodes, plugins), state.open, journal, tell, lock)
+            journal.append([("recovered", state.trial, {"clean": result.clean})])
+            if not state.ended:
+                kept = finished(run, state)
+                status = "cancelled" if kept is None else kept.status
+                journal.append([("trial_ended", state.trial, {"status": status, "clean": result.clean})])
+            done.append(Recovered(state.trial, state.scenario, result))
+    finally:
+        journal.close()
     return done
+
+
+def finished(run: Path, state: TrialState) -> TrialResult | None:
+    """The result of a trial that came to its end; None if it was interrupted, and is worth nothing."""
+    result = load_trial(run / state.folder)
+    if result is None or result.trial != state.trial or result.status not in ("completed", "failed"):
+        return None
+    return result
 
 
 def _job(run: Path, state: TrialState, nodes: Mapping[str, Node], plugins: PluginSettings) -> Job:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import hashlib
 import json
 import os
 import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playbook_kernel.errors import ConfigError
+from playbook_kernel.errors import ConfigError, PlaybookError
 from playbook_kernel.model import CampaignResult, TrialResult
 from playbook_kernel.model.codec import decode, encode
 from playbook_kernel.redaction import redacted
 
-JOURNAL, CAMPAIGN, LOG, LOCK = "journal.jsonl", "campaign.json", "log.jsonl", "lock"
+JOURNAL, CAMPAIGN, LOG, LOCK, TRIAL = "journal.jsonl", "campaign.json", "log.jsonl", "lock", "trial.json"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -52,10 +56,59 @@ def new_run(results: Path, name: str) -> Path:
     raise ConfigError([f"{results}: too many runs named {base}"])
 
 
+@contextmanager
+def run_lock(folder: Path, *, patience: float = 0.0) -> Iterator[int]:
+    """Hold the run's lock; a child inherits it, so nobody takes a run over while one of its processes lives.
+
+    Waits ``patience`` seconds for those that are about to end. Raises PlaybookError.
+    """
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    end = time.monotonic() + patience
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    raise PlaybookError(
+                        f"{folder}: a process of this run is still at work", hint="wait for it to end, then try again"
+                    ) from None
+                time.sleep(0.05)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def run_mark(run: Path) -> str:
+    """What tells the trials of one run from those of all others, on whatever node."""
+    return hashlib.sha256(f"{run.resolve()}".encode()).hexdigest()[:8]
+
+
+def trial_id(run: Path, scenario: str, number: int, *, mark: str = "") -> str:
+    """An id that is unique on every node and safe in names: ``pk-<mark of the run>-<scenario>-<number>``.
+
+    >>> len(trial_id(Path("/r/20260101_000000_all"), "A very long scenario's name, indeed", 3)) <= 40
+    True
+    """
+    slug = re.sub(r"[^a-z0-9]+", "-", scenario.lower()).strip("-")[:20].strip("-") or "x"
+    return f"pk-{mark or run_mark(run)}-{slug}-{number}"
+
+
 def trial_folder(run: Path, scenario: str, trial: str, attempt: int) -> Path:
     """Where a trial's files go: the scenario's folder for the first, ``trials/<id>`` in it for further ones."""
     folder = run / safe_name(scenario)
     return folder if attempt == 1 else folder / "trials" / trial
+
+
+def set_aside(run: Path, folder: Path, name: str) -> None:
+    """Move what an interrupted trial left in its folder to ``interrupted/<name>-<number>``; harmless if there is nothing."""
+    if not folder.exists():
+        return
+    aside = run / "interrupted"
+    aside.mkdir(exist_ok=True)
+    number = next(n for n in range(1, 10_000) if not (aside / f"{name}-{n}").exists())
+    folder.rename(aside / f"{name}-{number}")
 
 
 def write_json(path: Path, obj: object) -> None:
@@ -86,7 +139,15 @@ def sync_folder(folder: Path) -> None:
 def save_trial(folder: Path, result: TrialResult) -> None:
     """Keep a trial's result at once."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "trial.json", result)
+    write_json(folder / TRIAL, result)
+
+
+def load_trial(folder: Path) -> TrialResult | None:
+    """Read a trial's result back; None if there is none that can be read."""
+    try:
+        return decode(json.loads((folder / TRIAL).read_text(encoding="utf-8")), TrialResult)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def save_campaign(run: Path, result: CampaignResult) -> None:

@@ -32,6 +32,14 @@ class CampaignStarted(Event):
 
 
 @frozen
+class CampaignResumed(Event):
+    """A run goes on that ended too early: ``kept`` are the trials that stand, ``notes`` say what was found."""
+
+    kept: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@frozen
 class ScenarioSkipped(Event):
     """A scenario will not run, and why."""
 
@@ -172,6 +180,7 @@ EVENTS: Mapping[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
         CampaignStarted,
+        CampaignResumed,
         ScenarioSkipped,
         TrialStarted,
         PhaseStarted,

@@ -196,7 +196,10 @@ class ScenarioResult:
 
 @frozen
 class CampaignResult:
-    """What reporters turn into files. ``id`` is the name of the run's folder."""
+    """What reporters turn into files. ``id`` is the name of the run's folder.
+
+    ``interruptions``: each time that the run ended too early and was gone on with, in words.
+    """
 
     id: str
     started: str
@@ -209,6 +212,7 @@ class CampaignResult:
     plugins: Mapping[str, str] = field(factory=dict)
     warnings: tuple[str, ...] = ()
     schema: int = 1
+    interruptions: tuple[str, ...] = ()
 
     def count(self, status: Status) -> int:
         """How many scenarios ended so."""

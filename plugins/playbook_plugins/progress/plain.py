@@ -8,6 +8,7 @@ from typing import Protocol, TextIO
 
 from attrs import define, field
 from playbook_kernel.api import (
+    CampaignResumed,
     Event,
     HealthChecked,
     Output,
@@ -54,6 +55,8 @@ class PlainView:
 
     def _lines(self, event: Event) -> list[str]:
         match event:
+            case CampaignResumed():
+                return [f"going on; {_count(len(event.kept), 'finished trial')} kept", *event.notes]
             case TrialStarted():
                 self._shown.clear()
                 again = f", attempt {event.attempt}" if event.attempt > 1 else ""
