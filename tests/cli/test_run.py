@@ -95,9 +95,29 @@ def test_o44_results_in_every_format(finished, form):
 
 def test_results_of_the_earlier_tool_are_listed(tmp_path):
     root = workspace(tmp_path, "001_a")
-    write(root, {"results/20240101_000000_old/old/summary/result_summary.json": "{}"})
-    (run,) = call("results", "--json", cwd=root).json
-    assert (run["name"], run["file_count"]) == ("20240101_000000_old", 1)
+    suite = {"execution_summary": {"total": 5, "completed": 3, "failed": 1, "skipped": 1}}
+    write(
+        root,
+        {
+            "results/20240101_000000_old/old/summary/result_summary.json": "{}",
+            "results/20240102_000000_all_scenarios/test_suite_summary/test_suite_summary.json": json.dumps(suite),
+            "results/20240103_000000_torn/campaign.json": '{"scenarios": [',
+        },
+    )
+    found = {r["name"]: r for r in call("results", "--json", cwd=root).json}
+    assert {n: (r["status"], r["completed"], r["has_summary"]) for n, r in found.items()} == {
+        "20240101_000000_old": ("unknown", "?", True),
+        "20240102_000000_all_scenarios": ("failed", "3/5", True),
+        "20240103_000000_torn": ("unknown", "?", False),
+    }
+
+
+def test_status_says_how_well_runs_cleaned_up(finished):
+    root, _ = finished
+    past = call("status", "--json", cwd=root).json["isolation"]
+    assert (past["runs"], past["trials"], past["clean"], past["errors"]) == (1, 2, 2, {"phase": 1})
+    assert past["mean_cleanup_s"] > 0
+    assert "2 of 2 trials of the last 1 runs were verified clean" in call("status", cwd=root).out
 
 
 def test_logs_of_a_run_and_of_a_scenario(finished):

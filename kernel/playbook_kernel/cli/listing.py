@@ -129,13 +129,14 @@ def reachable(loader: Loader, chosen: list[Node]) -> dict[str, str]:
 @click.pass_obj
 def status(obj: dict[str, Any], *, as_json: bool) -> None:
     """Say what is configured, reachable, and how the last run went."""
-    from .results import runs
+    from .results import isolation, runs
 
     setup = read(obj)
     config = setup.config
     enabled = [n for n in config.nodes.values() if n.enabled]
     reach = reachable(setup.loader, enabled)
-    last = next(iter(runs(results_dir(obj))), None)
+    done = runs(results_dir(obj))
+    last = next(iter(done), None)
     bad = [f"{n}: {why}" for n, why in reach.items() if why != "yes"]
     issues = [*(str(p) for p in setup.problems.items), *bad]
     overall = (
@@ -151,8 +152,17 @@ def status(obj: dict[str, Any], *, as_json: bool) -> None:
         "Scenarios": f"{len(order)} of {len(config.scenarios)} will run",
         "Last run": f"{last['name']}: {last['status']}" if last else "none",
     }
+    past = isolation(done)
+    if past["trials"]:
+        errors = ", ".join(f"{n} {kind}" for kind, n in past["errors"].items())
+        rows["Isolation"] = (
+            f"{past['clean']} of {past['trials']} trials of the last {past['runs']} runs were verified clean"
+            + (f", cleanup takes {past['mean_cleanup_s']:.1f} s" if past["mean_cleanup_s"] is not None else "")
+            + (f"; errors: {errors}" if errors else "")
+        )
     if as_json:
-        echo_json({"overall": overall, "components": rows, "nodes": reach, "issues": issues, "last_run": last})
+        found = {"overall": overall, "components": rows, "nodes": reach, "issues": issues, "last_run": last}
+        echo_json({**found, "isolation": past})
     else:
         click.echo(f"Overall Status: {overall}")
         table(["component", "details"], list(rows.items()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,28 +55,73 @@ def runs(folder: Path) -> list[dict[str, Any]]:
 
 def _run(folder: Path) -> dict[str, Any] | None:
     files = [p for p in folder.rglob("*") if p.is_file() and not p.is_symlink() and p.name != LOCK]
-    summary: Mapping[str, Any] = {}
-    try:
-        summary = json.loads((folder / CAMPAIGN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        if not files:
-            return None
+    summary = _json(folder / CAMPAIGN)
+    if not summary and not files:
+        return None
     scenarios = summary.get("scenarios", [])
     modified = dt.datetime.fromtimestamp(folder.stat().st_mtime).isoformat(timespec="seconds")
     counts: dict[str, int] = {}
     for scenario in scenarios:
         counts[scenario["status"]] = counts.get(scenario["status"], 0) + 1
     state = summary.get("status", "unknown")
+    if not summary:
+        return _earlier_tools(folder, files, modified)
     return {
         "name": folder.name,
         "path": str(folder),
         "modified_time": modified,
         "file_count": len(files),
         "total_size_mb": round(sum(f.stat().st_size for f in files) / 1e6, 2),
-        "has_summary": bool(summary),
+        "has_summary": True,
         "status": "interrupted" if state == "running" and not _in_progress(folder) else state,
-        "completed": f"{counts.get('completed', 0)}/{len(scenarios)}" if summary else "?",
+        "completed": f"{counts.get('completed', 0)}/{len(scenarios)}",
         "summary": counts,
+    }
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _earlier_tools(folder: Path, files: Sequence[Path], modified: str) -> dict[str, Any]:
+    """A run of the earlier tool: what its suite summary counts; single runs called themselves failed whatever happened."""
+    suite = _json(folder / "test_suite_summary" / "test_suite_summary.json").get("execution_summary")
+    counted = suite if isinstance(suite, dict) else {}
+    counts = {s: n for s in ("completed", "failed", "skipped", "cancelled") if (n := counted.get(s))}
+    state = "unknown" if not counted else "failed" if counts.get("failed") else "completed"
+    return {
+        "name": folder.name,
+        "path": str(folder),
+        "modified_time": modified,
+        "file_count": len(files),
+        "total_size_mb": round(sum(f.stat().st_size for f in files) / 1e6, 2),
+        "has_summary": bool(counted) or any(f.name == "result_summary.json" for f in files),
+        "status": state,
+        "completed": f"{counted.get('completed', 0)}/{counted.get('total', '?')}" if counted else "?",
+        "summary": counts,
+    }
+
+
+def isolation(found: Sequence[Mapping[str, Any]], latest: int = 10) -> dict[str, Any]:
+    """How well the latest of these runs cleaned up after themselves: trials, those verified clean, seconds, classes of errors."""
+    trials: list[Mapping[str, Any]] = []
+    for run in found[:latest]:
+        for scenario in _json(Path(run["path"]) / CAMPAIGN).get("scenarios", []):
+            trials += scenario.get("trials", [])
+    cleanups = [p for t in trials for p in t.get("phases", []) if p["phase"] == "cleanup" and p["status"] != "skipped"]
+    errors: dict[str, int] = {}
+    for phase in (p for t in trials for p in t.get("phases", []) if p["status"] in ("failed", "timeout")):
+        errors[phase["error_class"]] = errors.get(phase["error_class"], 0) + 1
+    return {
+        "runs": min(latest, len(found)),
+        "trials": len(trials),
+        "clean": sum(t.get("clean") is True for t in trials),
+        "mean_cleanup_s": round(sum(p["seconds"] for p in cleanups) / len(cleanups), 3) if cleanups else None,
+        "errors": dict(sorted(errors.items())),
     }
 
 
