@@ -8,7 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from playbook_kernel.engine.campaign import Outcome, RunRequest, run
 from playbook_kernel.engine.job import Patience, PluginSettings
 from playbook_kernel.engine.journal import Journal
 from playbook_kernel.engine.plan import Plan
+from playbook_kernel.engine.resume import Resume
 from playbook_kernel.loading import load_hooks
 from playbook_kernel.model import Configuration, DriverRef, Node, Policy, Scenario, Service, Timeouts
 
@@ -121,8 +122,12 @@ def campaign(
     patience: Patience = QUICK,
     in_process: bool = False,
     node_count: int = 1,
+    resume: Mapping[str, Any] | None = None,
 ) -> Outcome:
-    """Run scenarios with the base plugin and with ``sources``; results go to ``folder/results``."""
+    """Run scenarios with the base plugin and with ``sources``; results go to ``folder/results``.
+
+    ``resume``: go on with the only run that is there, with these further words of :class:`Resume`.
+    """
     plugins = settings(folder, *sources)
     known = nodes(node_count)
     made = tuple(s if isinstance(s, Scenario) else scenario(s, folder, on=tuple(known)) for s in scenarios)
@@ -130,7 +135,8 @@ def campaign(
     plan = Plan(Configuration(known, made, policy), made)
     loader = plugins.loader()
     hooks = load_hooks(loader)
-    request = RunRequest(folder / "results", "run", in_process, plugins, patience=patience)
+    earlier = None if resume is None else Resume(run_of(folder), **resume)
+    request = RunRequest(folder / "results", "run", in_process, plugins, patience=patience, resume=earlier)
     return run(plan, request, hooks, loader)
 
 
@@ -207,6 +213,7 @@ def main(
     largest_file: int = 0,
     grace: float = 0.2,
     wait_between: float = 0.0,
+    resume: Mapping[str, Any] | None = None,
 ) -> int:
     """Run a campaign; ``kill_after``: die by SIGKILL as soon as the journal has that many records on disk."""
     if kill_after:
@@ -227,7 +234,7 @@ def main(
     policy = Policy(wait_between=wait_between, continue_on_failure=True, retries=0)
     patience = Patience(grace)
     return campaign(
-        Path(folder), scenarios, *sources, node_count=node_count, policy=policy, patience=patience
+        Path(folder), scenarios, *sources, node_count=node_count, policy=policy, patience=patience, resume=resume
     ).exit_code
 
 
