@@ -30,6 +30,7 @@ from . import effects
 from .edit import set_value
 from .folders import Folder, by_dependency, filtered, ordered
 from .nodes import EMBEDDED, read_nodes, tell_secrets
+from .notifications import notifications
 from .scenario import Layers, metadata_file, read_scenario
 from .schema import schema_of
 from .vocabulary import DefaultsFile, MetadataFile, NodesFile, ScenariosFile
@@ -95,7 +96,10 @@ class PlaybookReader(Reader[NoOptions]):
             scenarios=tuple(by_dependency(chosen, documents, problems)),
             policy=files.policy,
             plugins=_plugins(sources, files, problems),
-            reporters=tuple(DriverRef(n) for n in files.defaults.reports or files.scenarios.reports or REPORTERS),
+            reporters=(
+                *(DriverRef(n) for n in files.defaults.reports or files.scenarios.reports or REPORTERS),
+                *notifications(files.scenarios.notifications, files.scenarios_doc, problems),
+            ),
             warnings=tuple(str(w) for w in problems.warnings),
         )
 
@@ -214,4 +218,5 @@ def _document(sources: Sources, stem: str, environ: Mapping[str, str], problems:
 def _file(cls: type[T], document: Document, kind: str, problems: Problems) -> T:
     made = document.structure(cls, problems)
     effects.tell(document, kind, problems)
+    effects.check_bounds(document, problems)
     return made if made is not None else cls()

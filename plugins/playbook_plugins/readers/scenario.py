@@ -36,6 +36,7 @@ from playbook_plugins.compose_file import ComposeFile
 from . import effects, health
 from .folders import COMPOSE_NAMES, ENV_NAMES, METADATA_NAMES, TEST_CONFIG_NAMES, Folder, first
 from .vocabulary import (
+    ERROR_CLASSES,
     BenchmarkEntry,
     Concurrency,
     DefaultsFile,
@@ -57,13 +58,6 @@ COLLECTION_MODES: Mapping[str, str] = {
 _SAFE_NAME = re.compile(r"[^\x00-\x1f/\\]+")
 _SECRET_LENGTH = 8
 _NUMBER = re.compile(r"[0-9.,]*")
-_ERROR_CLASSES = {
-    "network_error": "network",
-    "image_pull_error": "image",
-    "startup_error": "start",
-    "health_check_error": "health",
-    "default": "other",
-}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
 
 
@@ -93,10 +87,6 @@ def mode_layers(own: Document, defaults: Document, scenarios: Document) -> tuple
         (defaults, ("collection_mode",)),
         (scenarios, ("execution_config", "default_collection_mode")),
     )
-
-
-def _error_class(name: str) -> str:
-    return _ERROR_CLASSES.get(name, name.removesuffix("_error"))
 
 
 @frozen
@@ -131,6 +121,7 @@ def read_scenario(folder: Folder, layers: Layers, problems: Problems) -> tuple[S
     own = Problems()
     reading = _Reading(folder, layers, own)
     scenario = reading.scenario()
+    effects.check_bounds(reading.document, own)
     for problem in own.items:
         tell = problems.add if scenario.enabled else problems.warn
         tell(problem.file, problem.line, problem.key, problem.message, problem.hint)
@@ -532,13 +523,16 @@ class _Reading:
         strategy = config.retry_strategy
         smart = strategy.smart_timeout or config.smart_timeout
         retry = RetryPolicy(
-            max(0, strategy.service_level_retries), dict(strategy.by_error_class), max(0.0, strategy.retry_delay)
+            max(0, strategy.service_level_retries),
+            {ERROR_CLASSES.get(k, k): n for k, n in strategy.by_error_class.items()},
+            max(0.0, strategy.retry_delay),
         )
         if smart is None or not smart.enabled:
             return retry
-        timeouts = {_error_class(k): float(v) for k, v in smart.timeout_by_error_type.items() if v > 0}
+        timeouts = {ERROR_CLASSES.get(k, k): float(v) for k, v in smart.timeout_by_error_type.items() if v > 0}
         patterns = {
-            _error_class(k): tuple(map(str, v if isinstance(v, list) else [v])) for k, v in smart.error_patterns.items()
+            ERROR_CLASSES.get(k, k): tuple(map(str, v if isinstance(v, list) else [v]))
+            for k, v in smart.error_patterns.items()
         }
         return evolve(retry, timeouts=timeouts, patterns=patterns)
 

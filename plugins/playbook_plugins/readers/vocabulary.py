@@ -301,7 +301,6 @@ NO_EFFECT: Mapping[str, Mapping[tuple[str, ...], str]] = {
     },
     "scenarios": {
         ("monitoring",): "the lifecycle is recorded in the journal and the reports",
-        ("notifications",): "no notification plugin is installed",
     },
     "defaults": {
         ("file_operations",): "transfers are verified and bounded by the session",
@@ -335,6 +334,7 @@ NEWLY_LIVE: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("execution_config", "retry_strategy", "scenario_level_retries"),
         ("execution_config", "retry_strategy", "smart_timeout"),
         ("execution_config", "smart_timeout"),
+        ("notifications",),
     ),
     "defaults": (
         ("service_health_check", "strategy"),
@@ -345,3 +345,24 @@ NEWLY_LIVE: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "metadata": (("dependencies",), ("resource_requirements",), ("concurrent_execution",)),
 }
 """Keys that the earlier tool read past and that are enforced here: ``validate`` tells them once."""
+
+MINIMA: Mapping[str, int | float] = {
+    "wait_between_scenarios": 0, "retry_count": 0, "retry_interval": 0, "service_level_retries": 0, "retry_delay": 0,
+    "scenario_level_retries": 0, "max_retries": 0, "startup_grace_period": 0, "estimated_duration": 0, "min_nodes": 0,
+    "max_concurrent_services": 1, "max_concurrent_health_checks": 1, "max_workers_health_check": 1,
+    "deployment_timeout": 0.0, "health_check_timeout": 0.0, "startup_timeout": 0.0, "check_interval": 0.0,
+    "timeout": 0.0,
+}  # fmt: skip
+"""The smallest value of a key, wherever it stands; a float means that the value must be above it."""
+
+OWN_BUSINESS = frozenset(
+    {"options", "ssh", "kubernetes", "file_operations", "progress_display", "system_resources", "checks"}
+)
+"""Mappings whose keys are somebody else's: a driver's own options, or what has no effect."""
+
+ERROR_CLASSES: Mapping[str, str] = {
+    "network_error": "network", "image_pull_error": "image", "startup_error": "start", "health_check_error": "health",
+    "default": "other", "network": "network", "image": "image", "start": "start", "health": "health",
+    "timeout": "timeout", "node": "node", "engine": "engine", "command": "command", "other": "other",
+}  # fmt: skip
+"""Names of error classes in files, the earlier tool's among them, and what they are called here."""

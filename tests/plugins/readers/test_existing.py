@@ -38,7 +38,7 @@ def test_keys_of_nodes(existing):
 def test_what_has_no_effect_is_told_once_each(existing):
     silent = [w for w in existing.warnings if "has no effect" in w or "cannot be switched off" in w]
     assert [w.split(": ")[1] for w in silent] == [
-        "monitoring", "notifications", "file_operations", "progress_display", "system_resources",
+        "monitoring", "file_operations", "progress_display", "system_resources",
         "nodes.node1.results_path", "nodes.node2.env_vars", "artifacts_collection", "deployment.platform",
         "deployment.test_execution.wait_for_all_services",
     ]  # fmt: skip
@@ -47,7 +47,7 @@ def test_what_has_no_effect_is_told_once_each(existing):
 
 def test_what_works_now_and_did_not_is_noted(existing):
     keys = [n.split(": ")[1] for n in existing.notes]
-    assert {"inter_scenario.retry_interval", "dependencies", "resource_requirements"} <= set(keys)
+    assert {"inter_scenario.retry_interval", "notifications", "dependencies", "resource_requirements"} <= set(keys)
     assert len(keys) == len(set(keys))
 
 

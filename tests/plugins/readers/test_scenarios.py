@@ -47,6 +47,11 @@ def test_every_way_to_say_the_node(tmp_path, nodes):
         ("services:\n  - name: engine\n    node: a\n  - name: engine\n    node: b\n", 4, "services[1].name", "comes twice"),
         ("services:\n  - name: engine\n    node: a\ntest_execution: {node: gone}\n", 4, "test_execution.node", "no node"),
         ("services:\n  - name: engine\n    node: a\ntest_execution:\n  timeout: soon\n", 5, "test_execution.timeout", "a number"),
+        ("services:\n  - name: engine\n    node: a\ntest_execution: {timeout: 0}\n", 4, "test_execution.timeout", "above 0"),
+        (
+            "services:\n  - name: engine\n    node: a\n    health_check: {max_retries: -1}\n",
+            4, "services[0].health_check.max_retries", "at least 0",
+        ),
         ("services:\n  - name: engine\n    node: a\ncollection_mode: everything\n", 4, "collection_mode", "unknown mode"),
         (
             "services:\n  - name: engine\n    node: a\nresource_requirements: {min_nodes: 3}\n",
@@ -214,8 +219,6 @@ def test_a_compose_file_that_changed_is_read_again(tmp_path):
     assert [s.name for s in read(root)["1_a"].services] == ["other"]
 
 
-
-
 @pytest.mark.parametrize("text", ["benchmark: noop", "benchmark: {use: noop}"])
 def test_the_name_of_a_benchmark_will_do(tmp_path, text):
     found = one(tmp_path, f"{text}\n")
@@ -226,3 +229,31 @@ def test_the_name_of_a_benchmark_will_do(tmp_path, text):
 def test_a_benchmark_of_another_shape_is_told(tmp_path):
     (problem,) = one(tmp_path, "benchmark: [noop]\n").problems
     assert problem == "config/scenarios/1_a/metadata.yaml:1: benchmark: expected a text or a mapping, got ['noop']"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("inter_scenario: {wait_between_scenarios: -1}\n", "1: inter_scenario.wait_between_scenarios", "at least 0"),
+        (
+            "execution_config:\n  concurrent_deployment:\n    max_concurrent_services: 0\n",
+            "3: execution_config.concurrent_deployment.max_concurrent_services", "at least 1",
+        ),
+        (
+            "execution_config:\n  retry_strategy:\n    by_error_class: {imgae: 1}\n",
+            "3: execution_config.retry_strategy.by_error_class.imgae", "did you mean 'image'?",
+        ),
+        (
+            "execution_config: {retry_strategy: {smart_timeout: {error_patterns: {disk: [full]}}}}\n",
+            "1: execution_config.retry_strategy.smart_timeout.error_patterns.disk", "known: network_error",
+        ),
+    ],
+)  # fmt: skip
+def test_numbers_and_names_out_of_range(tmp_path, text, place, words):
+    (problem,) = one(tmp_path, "", {"config/scenarios.yaml": text}).problems
+    assert problem.startswith(f"config/scenarios.yaml:{place}: ")
+    assert words in problem
+
+
+def test_options_of_a_driver_are_its_own_business(tmp_path):
+    assert one(tmp_path, "benchmark: {use: noop, options: {timeout: -5}}\n").problems == []
