@@ -49,7 +49,7 @@ def check_bounds(document: Document, problems: Problems) -> None:
                 )
 
 
-def _too_small(value: Any, least: float) -> bool:
+def _too_small(value: Any, least: int | float) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return value <= least if isinstance(least, float) else value < least
