@@ -41,7 +41,7 @@ JUDGED = (
     "output_tokens_per_s", "ttft_mean_ms", "ttft_p50_ms", "tpot_mean_ms", "tpot_p50_ms", "e2el_mean_ms", "e2el_p50_ms",
     "e2el_p99_ms",
 )  # fmt: skip
-LOAD = {"num_prompts": 48, "max_concurrency": 6, "sharegpt_input_len": 256, "sharegpt_output_len": 24}
+LOAD = {"num_prompts": 120, "max_concurrency": 6, "sharegpt_input_len": 256, "sharegpt_output_len": 8}
 
 
 def engine(factor: float, seed: int) -> tuple[subprocess.Popen[str], str]:
@@ -49,7 +49,7 @@ def engine(factor: float, seed: int) -> tuple[subprocess.Popen[str], str]:
     words = [f"--{name}={value * factor}" for name, value in TIMES.items()]
     argv = [sys.executable, "-m", "playbook_sim_engine", "--host=127.0.0.1", "--port=0", f"--seed={seed}", *words]
     process = subprocess.Popen(
-        [*argv, "--jitter=0.03"],
+        [*argv, "--jitter=0.03", "--scheduling=paced"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert process.stdout is not None

@@ -1,0 +1,96 @@
+"""The thread that sends while the campaign goes on, and the reporter that sends what came of it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from playbook_kernel.api import CampaignResult, PlaybookError, Reporter, run_all
+
+from .deliver import NotDelivered, deliver
+from .message import Message, of_result
+from .options import Options, Target
+
+FLUSH = 20.0
+TOTAL = 60.0
+_MOST_WAITING = 1000
+
+
+@define(eq=False)
+class Queue:
+    """Messages on their way; what does not fit any more is dropped, and said to be."""
+
+    _waiting: queue.Queue[tuple[Target, Message, Any]] = field(factory=lambda: queue.Queue(_MOST_WAITING))
+    _thread: threading.Thread | None = None
+    _lock: threading.Lock = field(factory=threading.Lock)
+    _hurry: threading.Event = field(factory=threading.Event)
+
+    def put(self, target: Target, message: Message, log: Any) -> None:
+        """Hand a message over; returns at once."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="notify", daemon=True)
+                self._thread.start()
+        try:
+            self._waiting.put_nowait((target, message, log))
+        except queue.Full:
+            log.warning("a notification was dropped: too many are waiting", notification=message.event)
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until all is sent, or given up; False: some of it is still waiting after so many seconds."""
+        until = time.monotonic() + seconds
+        with self._waiting.all_tasks_done:
+            while self._waiting.unfinished_tasks:
+                left = until - time.monotonic()
+                if left <= 0:
+                    self._hurry.set()
+                    return False
+                self._waiting.all_tasks_done.wait(left)
+        return True
+
+    def _work(self) -> None:
+        while True:
+            target, message, log = self._waiting.get()
+            try:
+                deliver(target, message, self._hurry.wait)
+            except NotDelivered as error:
+                log.warning("a notification was not delivered", notification=message.event, error=str(error))
+            except Exception as error:  # noqa: BLE001 - the thread must live on for the next message
+                log.warning("a notification failed", notification=message.event, error=type(error).__name__)
+            finally:
+                self._waiting.task_done()
+
+
+QUEUE = Queue()
+
+
+class NotifyReporter(Reporter[Options]):
+    """Sends what came of a campaign to webhooks and mailboxes; it writes no file.
+
+    Raises PlaybookError that names every place that could not be told, once the others have been.
+    """
+
+    def write(self, result: CampaignResult, into: Path) -> Sequence[Path]:
+        late = not QUEUE.flush(FLUSH)
+        message = of_result(result)
+        wanted = {"campaign_ended"}
+        targets = [t for t in self.options.targets() if wanted & set(t.events)]
+        until = time.monotonic() + TOTAL
+
+        def pause(seconds: float) -> bool:
+            left = until - time.monotonic()
+            time.sleep(max(0.0, min(seconds, left)))
+            return left <= seconds
+
+        done = run_all([lambda t=t: deliver(t, message, pause) for t in targets])  # type: ignore[misc]
+        failures = [str(d) for d in done if isinstance(d, BaseException)]
+        if late:
+            failures.append("earlier notifications were still waiting")
+        if failures:
+            raise PlaybookError("; ".join(failures))
+        return []
