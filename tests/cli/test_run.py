@@ -125,6 +125,9 @@ def test_logs_of_a_run_and_of_a_scenario(finished):
     name = call("results", "--json", cwd=root).json[0]["name"]
     whole = call("logs", cwd=root)
     assert whole.code == 0
+    for words in ("✅ cleanup ok", "[1/2] 001_good", "✗ 002_bad failed"):
+        assert words in whole.out
+        assert any(words in p.read_text() for p in (root / "logs").glob("playbook_*.log"))
     assert "==> 002_bad/logs/test_output.log <==\ngoing wrong\n" in call("logs", name, "002_bad", cwd=root).out
     assert {"002_bad/logs/test_output.log"} <= {
         f["file"] for f in call("logs", name, "002_bad", "--json", cwd=root).json

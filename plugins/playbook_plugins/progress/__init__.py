@@ -1,6 +1,7 @@
 """Shows a campaign while it runs: a live picture on a terminal, one plain line a change everywhere else.
 
 All of it goes to standard error, so that standard output stays for results. ``NO_COLOR`` and ``TERM=dumb`` are honoured.
+The same lines go to the log, but for what scripts print, which has a file of its own and is in the log at level DEBUG.
 """
 
 from __future__ import annotations
@@ -9,25 +10,27 @@ import os
 import sys
 from weakref import WeakKeyDictionary
 
-from playbook_kernel.api import CampaignContext, Event, hookimpl
+from playbook_kernel.api import CampaignContext, Event, Output, hookimpl
 
 from .board import Board
 from .plain import PlainView, View
 
-_views: WeakKeyDictionary[CampaignContext, tuple[Board, View]] = WeakKeyDictionary()
+_shown: WeakKeyDictionary[CampaignContext, tuple[Board, View, PlainView]] = WeakKeyDictionary()
 
 
 @hookimpl
 def playbook_event(ctx: CampaignContext, event: Event) -> None:
     """Show what changed."""
-    if ctx.quiet:
-        return
-    if ctx not in _views:
+    if ctx not in _shown:
         board = Board()
-        _views[ctx] = board, make_view(board)
-    board, view = _views[ctx]
+        _shown[ctx] = board, make_view(board), PlainView(board, sys.stderr)
+    board, view, words = _shown[ctx]
     board.apply(event)
-    view.show(event)
+    tell = ctx.log.debug if isinstance(event, Output) else ctx.log.info
+    for line in words.lines(event):
+        tell(line.strip(), **({"scenario": event.scenario} if event.scenario else {}))
+    if not ctx.quiet:
+        view.show(event)
 
 
 def make_view(board: Board) -> View:

@@ -49,11 +49,12 @@ class PlainView:
 
     def show(self, event: Event) -> None:
         with contextlib.suppress(OSError, ValueError):  # a closed pipe must not end the campaign
-            for line in self._lines(event):
+            for line in self.lines(event):
                 self.out.write(f"{time.strftime('%H:%M:%S')} {line}\n")
             self.out.flush()
 
-    def _lines(self, event: Event) -> list[str]:
+    def lines(self, event: Event) -> list[str]:
+        """What there is to say of an event."""
         match event:
             case CampaignResumed():
                 return [f"going on; {_count(len(event.kept), 'finished trial')} kept", *event.notes]

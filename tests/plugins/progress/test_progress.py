@@ -172,11 +172,12 @@ def test_the_picture_never_outgrows_the_terminal(columns, rows):
 
 
 SHOW = """
-import sys
+import sys, types
 from playbook_kernel.api import *
 from playbook_plugins import progress
 from pathlib import Path
-ctx = CampaignContext("run", Path("/tmp"), {}, None, None, quiet=len(sys.argv) > 1)
+log = types.SimpleNamespace(info=lambda text, **more: print("log:", text), debug=lambda text, **more: None)
+ctx = CampaignContext("run", Path("/tmp"), {}, log, None, quiet=len(sys.argv) > 1)
 for event in (
     CampaignStarted("run", "/tmp", ("one",)), TrialStarted(1, ("n",), ("s",), trial="t", scenario="one"),
     ScenarioEnded(ScenarioResult("one", "completed"), scenario="one"), CampaignEnded("completed"),
@@ -201,7 +202,7 @@ def on_terminal(environ):
             if not data:
                 break
             shown += data
-        loaded = process.stdout.read().decode().strip()
+        loaded = process.stdout.read().decode().splitlines()[-1]
     os.close(controller)
     return shown.decode(), loaded
 
@@ -229,3 +230,4 @@ def test_a_dumb_terminal_gets_plain_lines():
 def test_quiet_means_nothing():
     done = subprocess.run([sys.executable, "-c", SHOW, "quiet"], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+    assert "log: ✓ one completed\n" in done.stdout, "the log has it all the same"

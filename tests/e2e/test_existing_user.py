@@ -4,9 +4,8 @@ import json
 
 import pytest
 
+from tests.cli.calls import spawn, write
 from tests.lab.core import PASSWORDS
-
-from .calls import spawn, write
 
 pytestmark = pytest.mark.lab
 
