@@ -77,7 +77,7 @@ def wait_ready(ctx: TrialContext, watch: Watch, service: Service, started: Calla
         if late or waited > patience:
             how = "at the first failure after its grace period" if late else f"within {waited:.0f} s"
             raise ServiceFailed(service.name, node, f"not ready {how}: {seen}", error_class="health")
-        current().sleep(min(max(FIRST_PAUSE, waited * LATE), LONGEST_PAUSE))
+        current().sleep(min(FIRST_PAUSE + waited * LATE, LONGEST_PAUSE))
 
 
 def _refuse(state: State, service: Service, node: str) -> None:

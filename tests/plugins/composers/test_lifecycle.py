@@ -138,7 +138,7 @@ def test_a_node_that_none_serves_is_told_with_each_reason(make: Make, node: str,
 def test_down_needs_only_the_journal(lab: Lab, make: Make, generation: str) -> None:
     node = NODE_OF[generation]
     services = {"a": {**SLEEP, "volumes": ["data:/data", "./note.txt:/note.txt"]}}
-    lab.run(node, ["sh", "-c", f"echo before >{STAGE}/.env; chmod 640 {STAGE}/.env"])
+    lab.run(node, ["sh", "-c", f"find {STAGE} -mindepth 1 -delete; echo before >{STAGE}/.env; chmod 640 {STAGE}/.env"])
     try:
         one = make(generation, services, env=f"TOKEN={PLANTED}\n")
         directory = one.ctx.trial.scenario.directory
