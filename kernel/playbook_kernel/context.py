@@ -96,7 +96,8 @@ class TrialContext:
 class CampaignContext:
     """Handed to hooks that run in the parent.
 
-    ``folder``: the run's folder. ``reporters``: those that are configured.
+    ``folder``: the run's folder; while a plan is made there is none yet, and ``run`` is empty. ``reporters``: those that
+    are configured.
     """
 
     run: str

@@ -123,7 +123,7 @@ def everything_wrong(setup: Setup, names: Sequence[str] | None) -> tuple[Plan | 
     """
     items = _relevant(setup, names)
     try:
-        plan = make_plan(setup.config, names, setup.loader)
+        plan = make_plan(setup.config, names, setup.loader, setup.hooks)
     except PlaybookError as error:
         if not items:
             return None, error

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve, field, frozen
 
-from playbook_kernel import graph
+from playbook_kernel import graph, logs
 from playbook_kernel.config import Problems
+from playbook_kernel.context import CampaignContext
 from playbook_kernel.drivers import Benchmark, Collector, Composer, Driver, Probe, Reporter, Share, Transport
 from playbook_kernel.errors import ConfigError, PlaybookError, PluginError
-from playbook_kernel.loading import Loader
+from playbook_kernel.loading import HookManager, Loader, signed
 from playbook_kernel.model import Configuration, DriverRef, Node, Scenario
 
 
@@ -89,12 +91,34 @@ def select(config: Configuration, names: Sequence[str] | None) -> tuple[Scenario
     return tuple(evolve(known[n], skip="") for n in known if n in names)
 
 
-def make_plan(config: Configuration, names: Sequence[str] | None, loader: Loader) -> Plan:
-    """Resolve every driver, structure its options, ask it what it can see now; touches nothing.
+def replanned(
+    scenarios: Sequence[Scenario], config: Configuration, loader: Loader, hooks: HookManager
+) -> tuple[Scenario, ...]:
+    """What the plugins make of the scenarios, each of what the one before it made.
+
+    Raises PluginError if a name comes twice: it is that of a folder of results.
+    """
+    ctx = CampaignContext("", Path(), config.nodes, logs.logger("plan"), loader.build, config.reporters)
+    for index in range(len(hooks.calls("playbook_plan", ctx=ctx, scenarios=scenarios))):
+        plugin, call = hooks.calls("playbook_plan", ctx=ctx, scenarios=scenarios)[index]
+        said = call()
+        scenarios = tuple(scenarios) if said is None else tuple(said)
+        names = [s.name for s in scenarios]
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise signed(PluginError(f"plugin {plugin!r} planned {', '.join(twice)} twice: give each a name"), plugin)
+    return tuple(scenarios)
+
+
+def make_plan(
+    config: Configuration, names: Sequence[str] | None, loader: Loader, hooks: HookManager | None = None
+) -> Plan:
+    """Let plugins plan, resolve every driver, structure its options, ask it what it can see now; touches nothing.
 
     Raises ConfigError with every problem found, or PluginError if a plugin is what is wrong.
     """
     scenarios = select(config, names)
+    if hooks is not None:
+        scenarios = replanned(scenarios, config, loader, hooks)
     checks = _Checks(loader)
     composers: dict[str, tuple[str, ...]] = {}
     for reporter in config.reporters:

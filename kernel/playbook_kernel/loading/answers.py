@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from playbook_kernel.errors import PluginError
-from playbook_kernel.model import Artifact, Deployment, Health, Measurement, Residue
+from playbook_kernel.model import Artifact, Deployment, Health, Measurement, Residue, Scenario
 from playbook_kernel.model.codec import decode, encode
 
 _ONE: Mapping[str, type[Any]] = {"playbook_deploy": Deployment, "playbook_benchmark": Measurement}
 _MANY: Mapping[str, type[Any]] = {
+    "playbook_plan": Scenario,
     "playbook_healthcheck": Health,
     "playbook_collect": Artifact,
     "playbook_cleanup": Residue,

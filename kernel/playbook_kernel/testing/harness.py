@@ -42,7 +42,7 @@ def run_campaign(
         manager.register(plugin, name)
     manager.hook.playbook_register.call_historic(kwargs={"registry": loader})
     config = Configuration({n.name: n for n in nodes}, tuple(scenarios), policy, PluginPolicy(), tuple(reporters))
-    plan = make_plan(config, None, loader)
+    plan = make_plan(config, None, loader, manager)
     return run_campaign_plan(plan, RunRequest(results, "test", in_process=True), manager, loader)
 
 
