@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from playbook_plugins.stats.fingerprints import images, nodes, provenance
+from playbook_plugins.stats.fingerprints import engines, images, nodes, provenance, scenario_state
 from playbook_plugins.stats.metrics import meaning
 
 from .observed import MAIN, Trials, Variant, observe
@@ -118,6 +118,7 @@ def _facts(variant: Variant) -> dict[str, str]:
                         add(f"{node}: {key}", value)
         for image in images(result, folder):
             add(f"{image.node}: image of {image.service}", f"{image.image} {image.digest}")
-        for key, text in provenance(result, folder).items():
-            add(key, text)
+        for more in (provenance(result, folder), engines(result, folder), scenario_state(result, folder)):
+            for key, text in more.items():
+                add(key, text)
     return {k: "; ".join(sorted(v)) for k, v in found.items()}

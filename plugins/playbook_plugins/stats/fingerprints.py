@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from .runs import trial_place
 
 _PASSING = {"memory_available_kib", "disk_free_kib", "listening", "user", "docker_cli"}
 _ROUGH = {"clock_offset"}
-FILE = "fingerprint.json"
 
 
 @frozen
@@ -56,7 +55,7 @@ def _lasting(value: Any) -> Any:
 def images(result: CampaignResult, run: Path) -> list[Image]:
     """The images of all services, each once."""
     found: dict[tuple[str, ...], Image] = {}
-    for data in _kept(result, run):
+    for _, data in _kept(result, run):
         for entry in data.get("images", ()):
             image = Image(*(str(entry.get(k, "")) for k in ("service", "node", "image", "digest")))
             found.setdefault((image.service, image.node, image.image, image.digest), image)
@@ -64,18 +63,37 @@ def images(result: CampaignResult, run: Path) -> list[Image]:
 
 
 def provenance(result: CampaignResult, run: Path) -> dict[str, str]:
-    """Where the configuration came from (git state, hashes), each value that was seen."""
+    """Versions and the state of the files that it was made from, each value that was seen."""
+    return _merged((data.get("provenance", {}) for _, data in _kept(result, run)))
+
+
+def engines(result: CampaignResult, run: Path) -> dict[str, str]:
+    """What was found out of nodes besides their facts: the compose version, how accelerators are connected."""
+    kept = (data.get("nodes", {}).items() for _, data in _kept(result, run))
+    return _merged({f"{node}: {key}": v for key, v in facts.items()} for nodes in kept for node, facts in nodes)
+
+
+def scenario_state(result: CampaignResult, run: Path, *, only: str = "") -> dict[str, str]:
+    """The hash of each scenario's folder and the plain values of its test_config; ``only``: one of the keys."""
+    return _merged(
+        {f"{name}: {k}": v for k, v in data.get("scenario", {}).items() if not only or k == only}
+        for name, data in _kept(result, run)
+    )
+
+
+def _merged(mappings: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
-    for data in _kept(result, run):
-        for key, value in data.get("provenance", {}).items():
+    for mapping in mappings:
+        for key, value in mapping.items():
             values = found.setdefault(str(key), [])
             if str(value) not in values:
                 values.append(str(value))
     return {k: " → ".join(v) for k, v in found.items()}
 
 
-def _kept(result: CampaignResult, run: Path) -> list[dict[str, Any]]:
-    found = []
+def _kept(result: CampaignResult, run: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    """The fingerprint of each trial that has one, with its scenario's name."""
+    found: list[tuple[str, Mapping[str, Any]]] = []
     for scenario in result.scenarios:
         for trial in scenario.trials:
             for artifact in trial.artifacts:
@@ -86,5 +104,5 @@ def _kept(result: CampaignResult, run: Path) -> list[dict[str, Any]]:
                     except (OSError, ValueError):
                         continue
                     if isinstance(data, dict):
-                        found.append(data)
+                        found.append((scenario.scenario, data))
     return found

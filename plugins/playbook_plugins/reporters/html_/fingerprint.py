@@ -9,7 +9,7 @@ from typing import Any
 from playbook_kernel.api import CampaignResult
 
 from playbook_plugins.reporters.words import size
-from playbook_plugins.stats.fingerprints import images, nodes, provenance
+from playbook_plugins.stats.fingerprints import engines, images, nodes, provenance, scenario_state
 
 from .markup import Html, Table, el
 
@@ -30,9 +30,18 @@ def fingerprint(result: CampaignResult, source: Path) -> Html:
     if pictures := images(result, source):
         rows = [[i.service, i.node, i.image, el("code", i.digest)] for i in pictures]
         parts.append(Table("Images", ["service", "node", "image", "digest"], rows).html())
+    if more := engines(result, source):
+        rows = [[name, el("pre", text) if "\n" in text else text] for name, text in more.items()]
+        parts.append(Table("Engines and topology", ["what", "found"], rows).html())
     tool = [["tool", result.tool], *([k, v] for k, v in provenance(result, source).items())]
     tool += [[f"plugin {name}", version or "built in"] for name, version in sorted(result.plugins.items())]
     parts.append(Table("Tool and plugins", ["what", "version"], tool).html())
+    state = [
+        [k.removesuffix(": folder"), el("code", v[:16])]
+        for k, v in scenario_state(result, source, only="folder").items()
+    ]
+    if state:
+        parts.append(Table("Files of each scenario", ["scenario", "SHA-256 of its folder"], state).html())
     return el("section", el("h2", "What ran where"), parts, id="fingerprint", aria_label="What ran where")
 
 
