@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("listing", "Say what is configured, reachable, and how the last run went."),
     "results": ("results", "List the runs."),
     "logs": ("results", "Show the logs of a run."),
+    "journal": ("journal", "Show what a run did, and what may be left where."),
     "plugins": ("plugins", "List what is installed, and what is quarantined and why."),
     "cleanup": ("recover", "Clean up after a run whose process died."),
     "init": ("init", "Write a configuration to start from."),

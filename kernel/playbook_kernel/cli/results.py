@@ -73,7 +73,7 @@ def _run(folder: Path) -> dict[str, Any] | None:
         "file_count": len(files),
         "total_size_mb": round(sum(f.stat().st_size for f in files) / 1e6, 2),
         "has_summary": True,
-        "status": "interrupted" if state == "running" and not _in_progress(folder) else state,
+        "status": "interrupted" if state == "running" and not in_progress(folder) else state,
         "completed": f"{counts.get('completed', 0)}/{len(scenarios)}",
         "summary": counts,
     }
@@ -125,7 +125,8 @@ def isolation(found: Sequence[Mapping[str, Any]], latest: int = 10) -> dict[str,
     }
 
 
-def _in_progress(folder: Path) -> bool:
+def in_progress(folder: Path) -> bool:
+    """Whether a process of that run lives."""
     import fcntl
 
     try:
@@ -168,7 +169,7 @@ def logs(obj: dict[str, Any], run: str | None, scenario: str | None, *, follow: 
     """Show the log of a RUN (default: the newest), or the kept output of its SCENARIO."""
     folder = find_run(results_dir(obj), run)
     if scenario is None:
-        for line in _lines(folder / LOG, folder, follow=follow):
+        for line in lines_of(folder / LOG, folder, follow=follow):
             click.echo(line if as_json else _readable(line))
         return
     place = folder / safe_name(scenario)
@@ -176,7 +177,7 @@ def logs(obj: dict[str, Any], run: str | None, scenario: str | None, *, follow: 
         names = ", ".join(sorted(p.name for p in folder.iterdir() if p.is_dir())) or "none"
         raise ConfigError([f"{folder.name} has no scenario {scenario!r}"], hint=f"it has: {names}")
     if follow:
-        for line in _lines(place / "logs" / "test_output.log", folder, follow=True):
+        for line in lines_of(place / "logs" / "test_output.log", folder, follow=True):
             click.echo(redact(line))
         return
     files = sorted(p for p in place.glob("**/logs/**/*") if p.is_file())
@@ -188,8 +189,9 @@ def logs(obj: dict[str, Any], run: str | None, scenario: str | None, *, follow: 
         click.echo(redact(file.read_text(encoding="utf-8", errors="replace")))
 
 
-def _lines(path: Path, run: Path, *, follow: bool) -> Iterator[str]:
-    while follow and not path.exists() and _in_progress(run):
+def lines_of(path: Path, run: Path, *, follow: bool) -> Iterator[str]:
+    """Every line of a file; with ``follow`` also those that come, until the run ends. Raises ConfigError."""
+    while follow and not path.exists() and in_progress(run):
         time.sleep(0.2)
     if not path.exists():
         raise ConfigError([f"{path}: is not there"])
@@ -198,7 +200,7 @@ def _lines(path: Path, run: Path, *, follow: bool) -> Iterator[str]:
             line = file.readline()
             if line.endswith("\n"):
                 yield line.rstrip("\n")
-            elif not follow or not _in_progress(run):
+            elif not follow or not in_progress(run):
                 if line:
                     yield line
                 return

@@ -11,7 +11,8 @@ last one means that the file was damaged, and reading refuses.
 ==============  =====================================================================================================
 type            data
 ==============  =====================================================================================================
-campaign        run, scenarios, tool, command
+campaign        run, mark, scenarios, only, tool, command, salt, config
+resumed         tool, command, salt, config, changes: a later process goes on
 trial           scenario, attempt, folder, nodes
 intent          id, kind, node, data: about to be done
 done            id, data: it was done
@@ -128,7 +129,7 @@ def parse(raw: bytes) -> tuple[list[Record], int]:
     records: list[Record] = []
     position = 0
     while (end := raw.find(b"\n", position)) != -1:
-        record = _record(raw[position:end])
+        record = record_of(raw[position:end])
         if record is None or record.seq != len(records) + 1:
             # the very last line, with its newline but without all of its bytes, is torn; two that became one are not
             if record is None and end + 1 == len(raw) and raw.count(_HEAD, position) < 2:
@@ -141,7 +142,8 @@ def parse(raw: bytes) -> tuple[list[Record], int]:
     return records, position
 
 
-def _record(line: bytes) -> Record | None:
+def record_of(line: bytes) -> Record | None:
+    """The record of a line without its end; None if the line is torn or damaged. Raises JournalDamaged for other versions."""
     text, separator, tail = line.rpartition(b',"crc":"')
     if not separator or tail != f'{_crc(text)}"}}'.encode():
         return None
