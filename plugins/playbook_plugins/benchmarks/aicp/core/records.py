@@ -7,6 +7,7 @@ file that lacks the last line comes from a run that was killed, and is read all 
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,9 +167,7 @@ def open_text(path: Path, mode: str) -> IO[str]:
     if path.suffix == ".gz":
         return gzip.open(path, mode + "t", encoding="utf-8", compresslevel=3)  # type: ignore[return-value]
     if path.suffix == ".zst":
-        import zstandard  # type: ignore[import-not-found]
-
-        opened: IO[str] = zstandard.open(path, mode + "t", encoding="utf-8")
+        opened: IO[str] = importlib.import_module("zstandard").open(path, mode + "t", encoding="utf-8")
         return opened
     return path.open(mode, encoding="utf-8")
 

@@ -1,0 +1,205 @@
+"""The benchmark driver `aicp`: the load generator inside of a trial."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import attrs
+from attrs import evolve
+from playbook_kernel.api import (
+    Benchmark,
+    Deployment,
+    Load,
+    Measurement,
+    Metric,
+    Output,
+    PhaseFailed,
+    PhaseTimeout,
+    Progress,
+    Secret,
+    TrialContext,
+    current,
+)
+
+from . import report
+from .campaign import Campaign, prepare, self_measure
+from .jsonc import load_config
+from .options import BY_NAME, OptionError, Options, fill
+from .outputs import OutputError, write_json
+from .point import BenchmarkError, Client, Outcome, Status
+
+FOLDER = "aicp"
+_DEFAULTS = {"max_concurrency": 20}
+_LENGTHS = {"dynamic_input_len": 4096, "dynamic_output_len": 1024, "dynamic_prompt_len_scale": 0.1}
+_PATHS = ("dataset_path", "tokenizer_path", "ca_file")
+_LATE = 5.0
+
+
+def _options_class() -> type[Any]:
+    """One field for each option, whose values are checked by the option itself."""
+    made = {"config": attrs.field(default="", type=str)}
+    manual = ["``config``: a test_config.json, relative to the scenario's folder."]
+    for name, attribute in BY_NAME.items():
+        kind: Any = Secret | None if attribute.metadata["secret"] else Any
+        made[name] = attrs.field(default=None, type=kind)
+        manual.append(f"``{name}``: {attribute.metadata['help']}.")
+    built: type[Any] = attrs.make_class("AicpOptions", made, frozen=True)
+    built.__module__, built.__doc__ = __name__, "\n".join(manual)
+    return built
+
+
+class AicpBenchmark(Benchmark[Any]):
+    """Measures a server that speaks OpenAI's API, and says how true its own numbers are.
+
+    Options are those of `playbook-aicp`, in snake_case; a test_config.json gives them too. Everything that it writes
+    lies in the trial's folder, under ``aicp``.
+    """
+
+    options_type: ClassVar[type[Any]] = _options_class()
+
+    def check(self, directory: Path) -> Sequence[str]:
+        try:
+            options = self._filled(directory, {"base_url": "http://localhost", "model": "m"})
+            prepare(Client(options), directory, lambda _: None)
+        except OptionError as error:
+            return error.problems
+        return ()
+
+    def run(self, ctx: TrialContext, deployment: Deployment, load: Load) -> Measurement:
+        scenario = ctx.trial.scenario
+        known = {"base_url": "", "model": ""}
+        if deployment.endpoints:
+            endpoint = next(iter(deployment.endpoints.values()))
+            known = {"base_url": endpoint.url, "model": endpoint.model}
+        try:
+            options = applied(self._filled(scenario.directory, known), load)
+            options = evolve(options, base_url=reachable(options.base_url, deployment), disable_export_to_excel=True)
+            campaign = self._campaign(ctx, options)
+        except OptionError as error:
+            raise PhaseFailed("; ".join(error.problems)) from None
+        self._measure(campaign)
+        return measurement(campaign, ctx.directory)
+
+    def _filled(self, directory: Path, known: Mapping[str, str]) -> Options:
+        """The file, then the driver's own options, then what the deployment knows. Raises OptionError."""
+        own = attrs.asdict(self.options, recurse=False)
+        given: dict[str, Any] = {}
+        if config := own.pop("config"):
+            try:
+                given = load_config(directory / config)
+            except (OSError, ValueError) as error:
+                raise OptionError([str(error)]) from None
+        given |= {k: v.reveal() if isinstance(v, Secret) else v for k, v in own.items() if v is not None}
+        for name in ("base_url", "model"):
+            if not given.get(name):
+                given[name] = known[name]
+        options = fill({**_DEFAULTS, **given})
+        if config and (options.dataset == "random" or options.tokenizer_path):
+            options = fill({**_LENGTHS, **_DEFAULTS, **given})
+        found: dict[str, Any] = {n: str(directory / p) for n in _PATHS if (p := getattr(options, n))}
+        return evolve(options, **found)
+
+    def _campaign(self, ctx: TrialContext, options: Options) -> Campaign:
+        scenario, last = ctx.trial.scenario.name, [0.0]
+
+        def say(line: str) -> None:
+            ctx.emit(Output(line, "stdout", FOLDER, trial=ctx.trial.id, scenario=scenario))
+
+        def watch(status: Status) -> None:
+            now = time.monotonic()
+            if now - last[0] >= 1:
+                last[0] = now
+                done, total = float(status.done), float(status.total)
+                ctx.emit(Progress("requests", done, total, "requests", trial=ctx.trial.id, scenario=scenario))
+
+        key = Secret(options.api_key).reveal() if options.api_key else None
+        client = Client(evolve(options, api_key=None), api_key=key, say=say, watch=watch)
+        return prepare(client, ctx.directory / FOLDER, say)
+
+    def _measure(self, campaign: Campaign) -> None:
+        """Run it within the scope: a cancelled or late one ends within seconds, and leaves what it has measured."""
+        client, scope = campaign.client, current()
+        left = scope.timeout()
+        alarm = threading.Timer(max(0.0, left - _LATE) if left is not None else 1e9, client.stop.set)
+        alarm.daemon = True
+        if left is not None:
+            alarm.start()
+        try:
+            with scope.cancel.watching(client.stop.set):
+                client.target()
+                self_measure(client, campaign.say)
+                campaign.run()
+        except (BenchmarkError, OutputError) as error:
+            scope.cancel.check()
+            raise PhaseFailed(str(error)) from error
+        finally:
+            alarm.cancel()
+        scope.cancel.check()
+        if client.stop.is_set():
+            raise PhaseTimeout(
+                f"the load was not done in time; what was measured is in {FOLDER}/",
+                hint="test_execution.timeout sets the limit; fewer requests or a duration end it sooner",
+            )
+
+
+def applied(options: Options, load: Load) -> Options:
+    """Options with what the scenario's own ``load`` says."""
+    given: dict[str, Any] = {
+        "max_concurrency": load.concurrency,
+        "request_rate": load.rate,
+        "num_prompts": load.requests,
+        "duration": load.duration,
+    }
+    if load.rate is not None and load.concurrency is None:
+        given["max_concurrency"] = 0
+    return fill({k: v for k, v in given.items() if v is not None}, options)
+
+
+def reachable(url: str, deployment: Deployment) -> str:
+    """An address that was written as seen on the node, as seen from here: by the port of one of the services."""
+    parts = urlsplit(url)
+    if parts.hostname not in ("localhost", "127.0.0.1"):
+        return url
+    for endpoint in deployment.endpoints.values():
+        there = urlsplit(endpoint.url)
+        if there.port == parts.port:
+            return parts._replace(netloc=there.netloc).geturl()
+    return url
+
+
+def measurement(campaign: Campaign, directory: Path) -> Measurement:
+    """What a campaign found: its best point if it searched one, else its last that succeeded."""
+    outcomes = campaign.outcomes
+    succeeded = [o for o in outcomes if o.summary.succeeded]
+    if campaign.found is not None and campaign.found.outcome is None:
+        raise PhaseFailed(campaign.found.why)
+    if not succeeded:
+        raise PhaseFailed("no request succeeded")
+    chosen: Outcome = campaign.found.outcome if campaign.found and campaign.found.outcome else succeeded[-1]
+    client = chosen.client
+    points = [report.as_json(o, campaign.options) for o in outcomes]
+    for point in points:
+        point["records"] = _inside(point["records"], directory)
+        point.pop("series")
+    write_json(directory / FOLDER / "results.json", {"points": points})
+    how = f"aicp, {client.get('engine')}, {client.get('timestamp_source')} timestamps"
+    return Measurement(
+        {name: Metric(value, unit, count or None) for name, (value, unit, count) in report.measured(chosen).items()},
+        chosen.summary.requests,
+        chosen.summary.failed,
+        how,
+        {"points": points, "searched": None if campaign.found is None else campaign.found.why},
+    )
+
+
+def _inside(path: str | None, directory: Path) -> str | None:
+    """A path relative to the trial's folder, so that results can be moved."""
+    if path is None:
+        return None
+    where = Path(path)
+    return str(where.relative_to(directory)) if where.is_relative_to(directory) else path

@@ -1,0 +1,426 @@
+"""One load point: from prompts to a file of records and its summary."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import math
+import os
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import define, evolve, field, frozen
+
+from .core import plan as plans
+from .core import spool
+from .core.clock import SECOND, now
+from .core.launch import LaunchError, Workers, cpu_times, file_limit
+from .core.records import VERSION, Record, of_answer, open_text, to_line
+from .core.schedule import Stage, arrivals
+from .core.stats import block_bootstrap
+from .options import Options
+from .samples import Sample, payload, url_of, wire
+from .summary import Slo, Summary, summarise
+
+_LARGE = 8 * 1024 * 1024
+_SHARE = 64
+_MOST_OPEN = 1024
+_LOOK = 0.25
+
+
+class BenchmarkError(Exception):
+    """The load cannot be made, or nothing came of it."""
+
+
+@frozen
+class Point:
+    """``label`` is ``in:out`` or ``dynamic``; ``concurrency`` 0: no cap; ``rate`` inf: closed loop."""
+
+    label: str
+    concurrency: int
+    rate: float = math.inf
+    asked: int = 0
+
+    def __str__(self) -> str:
+        rate = f", {self.rate:g} requests/s" if math.isfinite(self.rate) else ""
+        return f"{self.label}: {self.concurrency or 'any number of'} at once{rate}"
+
+
+@frozen
+class Outcome:
+    """``client`` says how the client fared; ``partial``: it was stopped before its end."""
+
+    point: Point
+    summary: Summary
+    client: Mapping[str, Any]
+    records: Path | None
+    partial: bool = False
+
+
+@define
+class Status:
+    """How a run goes, for whoever shows it."""
+
+    total: int
+    done: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    in_flight: int = 0
+    ttft: list[int] = field(factory=list)
+
+
+Watch = Callable[[Status], None]
+
+
+@define
+class Client:
+    """Makes loads. ``stop`` may be set from any thread: the load that runs ends at once, with what was measured."""
+
+    options: Options
+    api_key: str | None = field(default=None, repr=False)
+    say: Callable[[str], None] = lambda _: None
+    watch: Watch = lambda _: None
+    stop: threading.Event = field(factory=threading.Event)
+    calibration: Mapping[str, Any] = field(factory=dict)
+    ignore_eos: bool = True
+    warmed: bool = False
+    _target: plans.Target | None = None
+
+    def target(self) -> plans.Target:
+        """Where requests go, its name looked up once. Raises BenchmarkError."""
+        if self._target is None:
+            self._target = resolve(self.options)
+        return self._target
+
+    def settings(self, point: Point, count: int) -> plans.Settings:
+        """How a point is applied."""
+        options = self.options
+        processes = processes_for(options, point.concurrency or count)
+        open_loop = math.isfinite(point.rate) or bool(options.rate_stages) or options.dataset == "trace"
+        if options.connections:
+            connections = options.connections
+        elif point.concurrency:
+            connections = min(point.concurrency, count)
+        else:
+            expected = point.rate * 2 if math.isfinite(point.rate) else 256
+            connections = min(count, math.ceil(expected) + 8, _MOST_OPEN)
+        ramp = options.ramp
+        if ramp is None:
+            # Many at once would measure how fast they can be started; the first wave spreads over a second at most.
+            ramp = 0.0 if open_loop or point.concurrency < 2 else min(1.0, point.concurrency * 0.004)
+        return plans.Settings(
+            target=self.target(),
+            open_loop=open_loop,
+            concurrency=point.concurrency,
+            ramp=ramp,
+            duration=options.duration,
+            drain=options.drain,
+            wrap=bool(options.duration) and not open_loop,
+            processes=min(processes, count, point.concurrency or count),
+            connections=connections,
+            timeout=options.timeout,
+            idle_timeout=options.idle_timeout,
+            connect_timeout=options.connect_timeout,
+            engine="uvloop" if options.engine == "uvloop" else "epoll",
+            timestamps=options.timestamps,
+        )
+
+    # -- before ---------------------------------------------------------------------------------------------------
+
+    def warm_up(self, sample: Sample, count: int) -> None:
+        """Ask a few times, once for all points, and see that the server answers at all.
+
+        A server that refuses ``ignore_eos`` is asked without it from then on. Raises BenchmarkError with the cause.
+        """
+        if self.warmed:
+            return
+        self.warmed = True
+        records = self._plainly([evolve(sample, due=None, conversation=None)] * max(1, count))
+        first = records[0]
+        if first.status in (400, 422) and self.ignore_eos and not self.options.disable_ignore_eos:
+            self.ignore_eos = False
+            again = self._plainly([evolve(sample, due=None, conversation=None)] * max(1, count))
+            if again[0].ok:
+                self.say(f"the server refuses ignore_eos, so answers may be shorter than asked: {first.detail}")
+                records = again
+            else:
+                self.ignore_eos = True
+        bad = next((r for r in records if not r.ok), None)
+        if bad is not None and not self.stop.is_set():
+            raise BenchmarkError(f"the warm-up failed: {bad.error}: {bad.detail or 'no reason given'}")
+
+    def _plainly(self, samples: Sequence[Sample]) -> list[Record]:
+        point = Point("warm-up", min(len(samples), 16))
+        settings = dataclasses.replace(
+            self.settings(point, len(samples)), duration=0.0, processes=1, ramp=0.0, wrap=False
+        )
+        with tempfile.TemporaryDirectory(prefix="aicp-") as made:
+            workers = self._launch(Path(made), settings, samples, plans.single(len(samples)))
+            workers.wait(0.02, self.stop.is_set)
+            return sorted(self._understood(workers, samples), key=lambda r: r.number)
+
+    # -- the load -------------------------------------------------------------------------------------------------
+
+    def run(self, point: Point, samples: Sequence[Sample], slos: Sequence[Slo], records: Path | None) -> Outcome:
+        """Make the load of one point. ``records`` is where its records go, without the ending of its name.
+
+        Raises BenchmarkError; what was recorded until then stays in the file.
+        """
+        if not samples:
+            raise BenchmarkError(f"{point}: there is no prompt")
+        settings = self.settings(point, len(samples))
+        if problem := file_limit(max(settings.connections, settings.concurrency)):
+            raise BenchmarkError(problem)
+        order = order_of(self.options, point, samples)
+        folder = Path(tempfile.mkdtemp(prefix="aicp-"))
+        try:
+            before = cpu_times()["busy"]
+            workers = self._launch(folder, settings, samples, order)
+            status, died = Status(len(order)), ""
+            look = self._looker(workers, status, settings)
+            try:
+                workers.wait(_LOOK, look)
+            except LaunchError as error:
+                died = str(error)
+                self.say(f"{died}; what was recorded until then is kept")
+            busy = cpu_times()["busy"] - before
+            notes: list[dict[str, Any]] = []
+            found = list(self._understood(workers, samples, notes))
+            summary = summarise(found, slos)
+            client = fared(settings, order, summary, notes, busy, self.calibration, found)
+            partial = self.stop.is_set() or bool(died) or any(n.get("broken") for n in notes)
+            path = self._keep(records, point, settings, found, client) if records is not None else None
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        for note in notes:
+            if note.get("broken"):
+                self.say(str(note["broken"]))
+            if note.get("wrapped"):
+                self.say("all prompts were used before the time was over, and used again")
+        return Outcome(point, summary, client, path, partial)
+
+    def _launch(self, folder: Path, settings: plans.Settings, samples: Sequence[Sample], order: plans.Order) -> Workers:
+        wires = (
+            wire(n, payload(s, self.options, ignore_eos=self.ignore_eos), self.options, self.api_key)
+            for n, s in enumerate(samples)
+        )
+        plans.write(folder, settings, order, wires)
+        workers = Workers(folder, settings)
+        try:
+            workers.launch(timeout=60 + settings.connect_timeout)
+        except LaunchError as error:
+            raise BenchmarkError(str(error)) from None
+        return workers
+
+    def _understood(
+        self, workers: Workers, samples: Sequence[Sample], notes: list[dict[str, Any]] | None = None
+    ) -> Iterator[Record]:
+        text = self.options.save_text
+        for path in workers.spools:
+            if not path.exists():
+                continue
+            for item in spool.read(path):
+                if isinstance(item, dict):
+                    if notes is not None:
+                        notes.append(item)
+                    continue
+                sample = samples[item.number]
+                yield of_answer(item, workers.start, asked=sample.output_len, nominal=sample.nominal, text=text)
+
+    def _looker(self, workers: Workers, status: Status, settings: plans.Settings) -> Callable[[], bool]:
+        followers = [spool.Follower(path) for path in workers.spools]
+        precision = self.options.precision
+
+        def look() -> bool:
+            for follower in followers:
+                for glance in follower.news():
+                    status.done += 1
+                    status.failed += glance.outcome != "answered"
+                    if glance.first and glance.sent:
+                        status.ttft.append(glance.first - glance.sent)
+            status.seconds = max(0.0, (now() - workers.start) / SECOND)
+            status.in_flight = min(settings.concurrency or status.total, status.total - status.done)
+            self.watch(status)
+            return self.stop.is_set() or (precision > 0 and _precise(status.ttft, precision))
+
+        return look
+
+    def _keep(
+        self, where: Path, point: Point, settings: plans.Settings, found: Sequence[Record], client: Mapping[str, Any]
+    ) -> Path:
+        """Write the records, compressed if they are large."""
+        lines = [to_line(r) for r in found]
+        size = sum(map(len, lines))
+        ending = ".jsonl" if size < _LARGE else ".jsonl.zst" if importlib.util.find_spec("zstandard") else ".jsonl.gz"
+        path = where.with_name(where.name + ending)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        run = {
+            "version": VERSION,
+            "url": url_of(self.options),
+            "model": self.options.model,
+            "label": point.label,
+            "concurrency": point.concurrency,
+            "rate": point.rate if math.isfinite(point.rate) else None,
+            "open_loop": settings.open_loop,
+            "engine": settings.engine,
+            "processes": settings.processes,
+            "seed": self.options.seed,
+            "slo": dict(self.options.goodput),
+        }
+        try:
+            with open_text(path, "w") as file:
+                file.write(json.dumps({"run": run}) + "\n")
+                file.writelines(line + "\n" for line in lines)
+                file.write(json.dumps({"client": dict(client)}) + "\n")
+        except OSError as error:
+            raise BenchmarkError(f"the records cannot be written to {path}: {error.strerror}") from error
+        return path
+
+
+def _precise(values: Sequence[int], wanted: float) -> bool:
+    if len(values) < 64:
+        return False
+    mean = sum(values) / len(values)
+    return block_bootstrap(values[-20_000:])["mean"].half <= wanted * mean
+
+
+def processes_for(options: Options, streams: int) -> int:
+    """One process for each core but one, as long as each has enough to do."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return options.processes or max(1, min(cores - 1, streams // _SHARE))
+
+
+def resolve(options: Options) -> plans.Target:
+    """Look the server's name up. Raises BenchmarkError."""
+    parts = urlsplit(url_of(options))
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise BenchmarkError(f"base_url: {options.base_url!r} is not http://HOST:PORT or https://HOST")
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    except ValueError as error:
+        raise BenchmarkError(f"base_url: {error}") from None
+    except OSError as error:
+        raise BenchmarkError(f"dns: {parts.hostname} cannot be looked up: {error.strerror or error}") from None
+    addresses = tuple(dict.fromkeys(str(a[4][0]) for a in found))
+    if options.ca_file and not Path(options.ca_file).is_file():
+        raise BenchmarkError(f"ca_file: there is no {options.ca_file}")
+    return plans.Target(
+        host=parts.hostname,
+        port=port,
+        tls=parts.scheme == "https",
+        addresses=addresses,
+        verify=not options.insecure,
+        ca=options.ca_file,
+    )
+
+
+def order_of(options: Options, point: Point, samples: Sequence[Sample]) -> plans.Order:
+    """When each sample leaves."""
+    starts = [
+        n
+        for n, s in enumerate(samples)
+        if n == 0 or s.conversation is None or s.conversation != samples[n - 1].conversation
+    ]
+    due: dict[int, int] = {}
+    if samples[0].due is not None:
+        due = {n: round((samples[n].due or 0.0) * SECOND) for n in starts}
+    elif options.rate_stages or math.isfinite(point.rate):
+        stages = [Stage(*s) for s in options.rate_stages] or [Stage(math.inf, point.rate, point.rate)]
+        shape = "constant" if math.isinf(options.burstiness) else options.arrival
+        made = arrivals(len(starts), stages, shape, options.burstiness, options.seed)
+        due = dict(zip(starts, made, strict=False))
+        starts = starts[: len(made)]
+    order = plans.Order()
+    first, kept = set(starts), set(due) or set(starts)
+    skipping = False
+    for number, sample in enumerate(samples):
+        if number in first:
+            skipping = number not in kept
+        elif sample.conversation is None:
+            skipping = True
+        if skipping:
+            break
+        following = number + 1
+        more = (
+            following < len(samples)
+            and sample.conversation is not None
+            and samples[following].conversation == sample.conversation
+        )
+        pause = round(samples[following].pause * SECOND) if more else 0
+        order.add(number, due.get(number, 0), following if more else -1, pause)
+    return order
+
+
+def fared(
+    settings: plans.Settings,
+    order: plans.Order,
+    summary: Summary,
+    notes: Sequence[Mapping[str, Any]],
+    busy: float,
+    calibration: Mapping[str, Any],
+    records: Sequence[Record],
+) -> dict[str, Any]:
+    """How the client fared, and whether its own limits are in the numbers."""
+    cpu = sum(float(n.get("cpu_seconds", 0.0)) for n in notes)
+    share = max((float(n.get("cpu_share", 0.0)) for n in notes), default=0.0)
+    seconds = max((float(n.get("seconds", 0.0)) for n in notes), default=summary.seconds) or 1e-9
+    sources = {str(n.get("timestamp_source", "user")) for n in notes}
+    delay = summary.distributions["client_delay"]
+    made: dict[str, Any] = {
+        "timestamp_source": sources.pop() if len(sources) == 1 else "user",
+        "latency_from": "sent",
+        "engine": settings.engine,
+        "processes": settings.processes,
+        "connections": settings.connections,
+        "cpu_seconds": cpu,
+        "cpu_share": share,
+        "longest_turn_ms": max((float(n.get("longest_turn_ms", 0.0)) for n in notes), default=0.0),
+        "max_rss_mb": sum(float(n.get("max_rss_mb", 0.0)) for n in notes),
+        "other_cores": max(0.0, busy - cpu) / seconds,
+        "client_delay_p50_ms": delay.percentile(50) if delay.count else 0.0,
+        "client_delay_p99_ms": delay.percentile(99) if delay.count else 0.0,
+        "asked_concurrency": settings.concurrency,
+        "reached_concurrency": summary.peak_in_flight,
+        **{f"calibration_{k}": v for k, v in calibration.items()},
+    }
+    made["client_error_p99_ms"] = calibration.get("ttft_error_p99_ms")
+    reasons = []
+    if share >= 0.8:
+        reasons.append(f"a client process used {share:.0%} of its core")
+    asked = min(settings.concurrency or 0, len(order))
+    if not settings.open_loop and summary.peak_in_flight < 0.95 * asked:
+        reasons.append(f"{summary.peak_in_flight} of {asked} requests were in flight")
+    if settings.open_loop:
+        made.update(_rates(order, records))
+        wanted, got = made.get("asked_rate", 0.0), made.get("achieved_rate", 0.0)
+        if wanted and got < 0.97 * wanted:
+            held = settings.concurrency and summary.peak_in_flight >= settings.concurrency
+            why = f", held back by the cap of {settings.concurrency}" if held else ""
+            reasons.append(f"{got:.4g} requests/s left instead of {wanted:.4g}{why}")
+    ttft = summary.distributions["ttft"]
+    if not settings.open_loop and delay.count and ttft.count:
+        limit = max(2.0, 0.05 * ttft.percentile(50))
+        if delay.percentile(99) > limit:
+            reasons.append(f"1 % of requests left {delay.percentile(99):.3g} ms or more after their slot was free")
+    made["client_limited"] = bool(reasons)
+    made["client_limited_why"] = reasons
+    return made
+
+
+def _rates(order: plans.Order, records: Sequence[Record]) -> dict[str, float]:
+    sent = sorted((r.intended, r.sent) for r in records)
+    if len(sent) < 2:
+        return {}
+    due = (sent[-1][0] - sent[0][0]) / 1e6
+    left = (max(s for _, s in sent) - min(s for _, s in sent)) / 1e6
+    if due <= 0 or left <= 0:
+        return {}
+    return {"asked_rate": (len(sent) - 1) / due, "achieved_rate": (len(sent) - 1) / left}
