@@ -6,7 +6,6 @@ Interpolation follows Compose: ``${V}``, ``$V``, ``${V:-x}``, ``${V-x}``, ``${V:
 from __future__ import annotations
 
 import functools
-import posixpath
 import re
 import shlex
 from collections.abc import Mapping
@@ -15,6 +14,8 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 from playbook_kernel.api import Condition, Document, Problems, dotted, load_document
+
+from .compose_extends import below, merged, moved
 
 _CONDITIONS: Mapping[str, Condition] = {
     "service_started": "started",
@@ -187,8 +188,8 @@ def _included(
             for service in _load(path, env, problems, seen | {path.resolve()}).services.values():
                 found[service.name] = evolve(
                     service,
-                    env_files=tuple(_below(folder, f) for f in service.env_files),
-                    files=tuple(sorted({str(name), *(_below(folder, f) for f in service.files)})),
+                    env_files=tuple(below(folder, f) for f in service.env_files),
+                    files=tuple(sorted({str(name), *(below(folder, f) for f in service.files)})),
                 )
     return found
 
@@ -238,11 +239,11 @@ class _Service:
         base, file = (extends, None) if isinstance(extends, str) else (extends.get("service"), extends.get("file"))
         rest = {k: v for k, v in raw.items() if k != "extends"}
         if file:
-            return _merged(self._of_other_file(str(file), str(base)), rest)
+            return merged(self._of_other_file(str(file), str(base)), rest)
         if base in seen or not isinstance(siblings.get(base), Mapping):
             self._problem("extends", f"there is no other service {base!r} in this file")
             return rest
-        return _merged(self._extended(siblings[base], siblings, {*seen, base}), rest)
+        return merged(self._extended(siblings[base], siblings, {*seen, base}), rest)
 
     def _of_other_file(self, file: str, name: str) -> Mapping[str, Any]:
         """A service of another file, its paths as seen from this one."""
@@ -256,7 +257,7 @@ class _Service:
             self._problem("extends", f"there is no service {name!r} in {file}")
             return {}
         self.extended.append(file)
-        return _moved(self._extended(siblings[name], siblings, {name}), PurePosixPath(file).parent)
+        return moved(self._extended(siblings[name], siblings, {name}), PurePosixPath(file).parent)
 
     def _replaced(self, value: Any, env: Mapping[str, str], path: tuple[str | int, ...]) -> Any:
         if isinstance(value, str):
@@ -361,62 +362,6 @@ class _Service:
         deploy = self.raw.get("deploy")
         value = deploy.get("replicas", 1) if isinstance(deploy, Mapping) else self.raw.get("scale", 1)
         return value if isinstance(value, int) and not isinstance(value, bool) else 1
-
-
-_JOINED = ("ports", "expose", "volumes", "env_file", "tmpfs", "dns", "devices", "configs", "secrets", "cap_add")
-
-
-def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``extends`` makes of a service and its base: maps are united, some lists are joined, the rest is replaced."""
-    found = {**base, **own}
-    for key in set(base) & set(own):
-        one, other = base[key], own[key]
-        if key in ("environment", "labels"):
-            found[key] = {**_mapping(one), **_mapping(other)}
-        elif isinstance(one, Mapping) and isinstance(other, Mapping):
-            found[key] = {**one, **other}
-        elif key in _JOINED:
-            found[key] = [*_items(one), *_items(other)]
-    return found
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        return dict(value)
-    pairs = (str(item).partition("=") for item in _items(value))
-    return {name: text if equals else None for name, equals, text in pairs}
-
-
-def _items(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def _moved(raw: Mapping[str, Any], folder: PurePosixPath) -> dict[str, Any]:
-    """A service with its relative paths told from the folder above ``folder``."""
-    found = dict(raw)
-    if "env_file" in raw:
-        found["env_file"] = [
-            {**i, "path": _below(folder, str(i.get("path")))} if isinstance(i, Mapping) else _below(folder, str(i))
-            for i in _items(raw["env_file"])
-        ]
-    if isinstance(raw.get("volumes"), list):
-        found["volumes"] = [_moved_volume(v, folder) for v in raw["volumes"]]
-    return found
-
-
-def _moved_volume(volume: Any, folder: PurePosixPath) -> Any:
-    if isinstance(volume, Mapping):
-        source = str(volume.get("source") or "")
-        return {**volume, "source": _below(folder, source)} if source.startswith(".") else volume
-    source, colon, rest = str(volume).partition(":")
-    return f"{_below(folder, source)}{colon}{rest}" if colon and source.startswith(".") else volume
-
-
-def _below(folder: PurePosixPath, name: str) -> str:
-    """A path of ``folder`` as its parent sees it; it begins with a dot, as paths in compose files do."""
-    if PurePosixPath(name).is_absolute() or name.startswith("~"):
-        return name
-    return f"./{posixpath.normpath(folder / name)}"
 
 
 def _text(value: Any) -> str:
