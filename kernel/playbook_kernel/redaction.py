@@ -14,8 +14,9 @@ from typing import Any, Final
 MASK: Final = "***"
 _SHORTEST: Final = 4  # masking every "a" would make logs useless and would not protect a one-letter password
 _SECRET_KEY: Final = re.compile(
-    r"(?i)(?:^|[_\-.])(?:password|passwd|passphrase|pwd|secret|token|api[_\-]?key|credentials?|private[_\-]?key"
-    r"|access[_\-]?key)(?:$|[_\-.])"
+    # a token in the middle of a name is a unit (PER_TOKEN_MS), at its end it opens doors (HF_TOKEN)
+    r"(?i)(?:^|[_\-.])(?:(?:password|passwd|passphrase|pwd|secret|credentials?)(?:$|[_\-.\d])"
+    r"|(?:token|api[_\-]?key|private[_\-]?key|access[_\-]?key)[_\-.]?\d*$)"
 )
 _IN_URL: Final = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)(?=@)")
 
@@ -68,7 +69,7 @@ class Secret:
 def is_secret_name(name: str) -> bool:
     """Whether a key or variable of this name is to be treated as a secret.
 
-    >>> [is_secret_name(n) for n in ("HF_TOKEN", "password", "max_tokens", "key_filename", "OPENAI_API_KEY")]
+    >>> [is_secret_name(n) for n in ("HF_TOKEN", "password", "max_tokens", "MS_PER_TOKEN_S", "OPENAI_API_KEY")]
     [True, True, False, False, True]
     """
     return _SECRET_KEY.search(name) is not None
