@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import frozen
+from playbook_plugins.benchmarks.aicp.cli import main
 from playbook_plugins.benchmarks.aicp.core import plan as plans
 from playbook_plugins.benchmarks.aicp.core import records, spool
 from playbook_plugins.benchmarks.aicp.core.launch import Workers
@@ -83,3 +86,48 @@ def canned() -> Iterator[Callable[..., Canned]]:
     yield start
     for one in made:
         one.stop()
+
+
+@frozen
+class Said:
+    """How a command ended, what it printed, and where its results are."""
+
+    status: int
+    out: str
+    err: str
+    folder: Path
+
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        with (self.folder / "model_performance.csv").open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        return [json.loads(p.read_text()) for p in sorted(self.folder.glob("records/*/[0-9]*.json"))]
+
+
+@pytest.fixture
+def aicp(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Said]]:
+    """The command line, in this process, against a port."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(port: int | str, *flags: object, plain: bool = False) -> Said:
+        folder = tmp_path / "results"
+        url = port if isinstance(port, str) else f"http://127.0.0.1:{port}"
+        words: list[object] = ["--base-url", url, "--model", "org/mock", "--result-dir", folder, "--calibrate", 0]
+        if not plain:
+            words += ["--dataset-name", "random", "--num-prompts", 4, "--max-concurrency", 2]
+            words += ["--dynamic-input-len", 8, "--dynamic-output-len", 4]
+        capsys.readouterr()
+        status = main([str(w) for w in (*words, *flags)])
+        out, err = capsys.readouterr()
+        return Said(status, out, err, folder)
+
+    yield run
+    for number, handler in before.items():
+        signal.signal(number, handler)
