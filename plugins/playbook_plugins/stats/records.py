@@ -93,9 +93,27 @@ class Requests:
 
 def files(trial: TrialResult) -> list[str]:
     """The artifacts of a trial that hold requests, as paths within its folder."""
-    return [
+    kept = [
         a.path for a in trial.artifacts if a.kind in ("requests", "records") or (_FILE.search(a.path) and not a.partial)
     ]
+    return kept or _of_points(trial)
+
+
+def load_points(trial: TrialResult) -> list[Mapping[str, Any]]:
+    """The load points that the aicp benchmark measured, if it was that one."""
+    points = trial.measurement.raw.get("points") if trial.measurement else None
+    return [p for p in points if isinstance(p, Mapping)] if isinstance(points, list) else []
+
+
+def _of_points(trial: TrialResult) -> list[str]:
+    """The records of that load point which the measurement stands for: the one of the same throughput, else the last."""
+    points = [p for p in load_points(trial) if isinstance(p.get("records"), str)]
+    measured = trial.measurement.metrics.get("output_throughput") if trial.measurement else None
+    for point in points:
+        rates = point.get("rates")
+        if measured and isinstance(rates, Mapping) and rates.get("output_tokens_per_second") == measured.value:
+            return [point["records"]]
+    return [points[-1]["records"]] if points else []
 
 
 def of_trial(folder: Path, trial: TrialResult) -> Requests | None:

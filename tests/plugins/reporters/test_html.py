@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from attrs import evolve
-from playbook_kernel.api import Artifact, CampaignResult, ScenarioResult, Secret
+from playbook_kernel.api import Artifact, CampaignResult, Metric, ScenarioResult, Secret
 from playbook_plugins.reporters.html_ import HtmlReporter
 from playbook_plugins.reporters.html_.reporter import Options
 
@@ -151,3 +151,26 @@ def test_secrets_are_taken_out(tmp_path: Path):
     result = good()
     broken = evolve(result.scenarios[3], reason=f"no {secret.reveal()}")
     assert "hunter2" not in page(evolve(result, scenarios=(broken,)), tmp_path)
+
+
+def test_load_levels_become_a_curve_below_their_limit(tmp_path: Path):
+    points = [
+        {
+            "concurrency": c, "request_rate": "inf", "records": f"aicp/records/{c}.jsonl",
+            "rates": {"output_tokens_per_second": 100.0 * c, "requests_per_second": 1.0 * c},
+            "metrics": {"ttft": {"p50": 50.0 * c, "p99": 90.0 * c}},
+            "goodput": {"slos": [{"metric": "TTFT_P99", "limit": 300.0, "better": "lower"}]},
+        }
+        for c in (1, 2, 4)
+    ]  # fmt: skip
+    one = trial("sweep")
+    assert one.measurement is not None
+    metrics = {**one.measurement.metrics, "output_throughput": Metric(200.0, "tok/s", 5)}
+    one = evolve(one, artifacts=(), measurement=evolve(one.measurement, metrics=metrics, raw={"points": points}))
+    for c, count in ((1, 10), (2, 20), (4, 40)):
+        write_requests(tmp_path / "sweep" / "aicp" / "records" / f"{c}.jsonl", count)
+    text = page(campaign(ScenarioResult("sweep", "completed", trials=(one,))), tmp_path)
+    assert '<th scope=row>sweep<td>concurrency 4<td data-v="400">400' in text
+    assert text.count("SLO 300 ms") == 1
+    assert 'data-name="sweep"' in text
+    assert re.search(r"<tr><th scope=row>TTFT<td>20<td", text), "the records are those of the point that was chosen"

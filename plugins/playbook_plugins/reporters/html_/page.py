@@ -6,21 +6,21 @@ import base64
 import datetime as dt
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
-from playbook_kernel.api import PHASES, CampaignResult, Metric, ScenarioResult, TrialResult
+from playbook_kernel.api import PHASES, CampaignResult, ScenarioResult
 
 from playbook_plugins.reporters.words import clean, number, seconds, why
 from playbook_plugins.stats.metrics import REQUEST_RATE, THROUGHPUT, find
 
-from .charts import Bar, Chart, Limit, Series, draw, gantt
+from .charts import Bar, gantt
 from .fingerprint import fingerprint
-from .markup import Cell, Content, Html, Row, Table, el
+from .markup import Cell, Content, Html, Table, el
 from .scenario import scenario_section
+from .tradeoff import tradeoff
 
 SIGNS = {"completed": "✓", "failed": "✗", "skipped": "-", "cancelled": "■"}
 
@@ -207,58 +207,6 @@ def _epoch(text: str) -> float:
         return dt.datetime.fromisoformat(text).timestamp()
     except ValueError:
         return 0.0
-
-
-def tradeoff(result: CampaignResult) -> Html | None:
-    """A dot for each trial that completed; None with fewer than two of them."""
-    for names, unit in ((THROUGHPUT, "output tok/s"), (REQUEST_RATE, "requests/s")):  # noqa: B007 - the one found
-        found = [(s, t, p) for s, t in _measured(result) if (p := _place(t, names)) is not None]
-        if len(found) >= 2:
-            break
-    else:
-        return None
-    rows: list[Row] = [
-        [s.scenario, Cell(number(x), f"{x:.9g}"), Cell(number(y), f"{y:.9g}"), Cell(number(z), f"{z:.9g}")]
-        for s, _, (x, y, z) in found
-    ]
-    head = ["scenario", unit, "TTFT p50 ms", "TTFT p99 ms"]
-    table = Table("Throughput and latency of each trial", head, rows, frozenset({1, 2, 3}))
-    dots = Series("p99", [(x, y) for _, _, (x, _, y) in found], "dots", [s.scenario for s, _, _ in found])
-    limits = [Limit(v, f"SLO {v:g} ms") for v in slo_limits([t for _, t, _ in found], "ttft")]
-    return draw(
-        Chart("TTFT p99 against throughput", unit, "TTFT p99 (ms)", [dots], limits, width=880, height=300), table
-    )
-
-
-def _measured(result: CampaignResult) -> Iterator[tuple[ScenarioResult, TrialResult]]:
-    for scenario in result.scenarios:
-        for trial in scenario.trials:
-            if trial.measurement and trial.status == "completed":
-                yield scenario, trial
-
-
-def _place(trial: TrialResult, names: Sequence[str]) -> tuple[float, float, float] | None:
-    metrics: Mapping[str, Metric] = trial.measurement.metrics if trial.measurement else {}
-    speed, first, worst = find(metrics, *names), find(metrics, "ttft_p50_ms"), find(metrics, "ttft_p99_ms")
-    if speed is None or worst is None:
-        return None
-    return metrics[speed].value, metrics[first].value if first else metrics[worst].value, metrics[worst].value
-
-
-def slo_limits(trials: Sequence[TrialResult], latency: str) -> list[float]:
-    """The limits, in ms, that the trials were given for a latency: ``slo`` or ``goodput`` of the tool's own output."""
-    found: set[float] = set()
-    for trial in trials:
-        raw: Mapping[str, Any] = trial.measurement.raw if trial.measurement else {}
-        for key in ("slo", "slos", "goodput"):
-            limits = raw.get(key)
-            if isinstance(limits, Mapping):
-                found |= {
-                    float(v)
-                    for k, v in limits.items()
-                    if latency in str(k).lower() and isinstance(v, (int, float)) and not isinstance(v, bool)
-                }
-    return sorted(found)
 
 
 def _footer(result: CampaignResult) -> Html:
