@@ -16,7 +16,7 @@ BUSY_WARN = 10.0
 """Percent of an accelerator's memory that is taken before anything of ours runs."""
 _FORGIVEN = 0.96
 _lock = threading.Lock()
-REQUIRED_TOOLS = ("sh", "setsid", "timeout", "tar", "cat", "sha256sum")
+REQUIRED_TOOLS = ("sh", "cat", "chmod", "head", "mv", "setsid", "sleep", "tail", "tar", "timeout", "wc")
 
 # Every line is `key<TAB>value`; what is missing is not printed. $1: the stage folder, $2...: tools to look for.
 _SCRIPT = r"""
