@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 DEMO_RESULTS := results
 SIM := contrib/playbook-sim-engine
+XLSX := contrib/playbook-report-xlsx
 
 .PHONY: demo test unit lint setup clean
 
@@ -16,9 +17,9 @@ $(STAMP): pyproject.toml $(SIM)/pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e . -e $(SIM)
 	@touch $@
 
-$(VENV)/.stamp-dev: $(STAMP)
+$(VENV)/.stamp-dev: $(STAMP) $(XLSX)/pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev -e $(XLSX)
 	@touch $@
 
 demo: $(STAMP)

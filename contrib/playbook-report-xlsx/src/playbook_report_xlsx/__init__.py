@@ -1,0 +1,5 @@
+"""A campaign as a workbook."""
+
+from .reporter import XlsxReporter
+
+__all__ = ["XlsxReporter"]
