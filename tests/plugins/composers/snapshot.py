@@ -20,7 +20,7 @@ _HEX64 = re.compile(r"\b[0-9a-f]{64}\b")
 # Given out by the engine at start, or about this engine's own files.
 _VOLATILE = {
     "Id", "Created", "CreatedAt", "ResolvConfPath", "HostnamePath", "HostsPath", "LogPath", "GraphDriver", "SandboxID",
-    "SandboxKey", "EndpointID", "NetworkID", "Containers", "State", "RestartCount", "Mountpoint", "DNSNames",
+    "SandboxKey", "EndpointID", "NetworkID", "Containers", "State", "RestartCount", "Mountpoint", "DNSNames", "ExecIDs",
 }  # fmt: skip
 _ADDRESSES = {"IPAddress", "MacAddress", "Gateway", "IPPrefixLen"}
 _UNORDERED = {"Binds", "Mounts", "Env", "Aliases", "ExtraHosts", "Links", "Ulimits", "Config"}
