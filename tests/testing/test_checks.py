@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -18,7 +19,10 @@ from playbook_kernel.api import (
     Artifact,
     Benchmark,
     CampaignResult,
+    Cancel,
     Collector,
+    CommandFailed,
+    Completed,
     Configuration,
     Deployment,
     Fact,
@@ -43,6 +47,7 @@ from playbook_kernel.api import (
     current,
     hookimpl,
     run_all,
+    within,
 )
 from playbook_kernel.testing import (
     PLANTED,
@@ -378,16 +383,23 @@ class Here(LoadExecutor[Options]):
         path = ctx.directory / "program.pyz"
         path.write_bytes(program)
         session, check = ctx.session("local"), self.faulty != "failures"
-        calls = [
-            lambda share=share: session.run([sys.executable, path], stdin=share, timeout=600, check=check)
-            for share in shares.values()
-        ]
-        done = run_all(calls)
+        stop = Cancel()
+
+        def call(share: bytes) -> Completed:
+            done = session.run([sys.executable, path], stdin=share, timeout=20, check=False)
+            if done.status and self.faulty != "lingers":
+                stop.set("another failed")
+            if done.status and check:
+                raise CommandFailed("here", done.argv, done.status)
+            return done
+
+        with current().cancel.watching(lambda: stop.set("cancelled")), within(cancel=stop):
+            done = run_all([functools.partial(call, share) for share in shares.values()])
         for said in done:
-            if isinstance(said, BaseException):
+            if isinstance(said, BaseException) and check:
                 raise said
         cut = 5 if self.faulty == "cut" else None
-        return {name: said.stdout[:cut] for name, said in zip(shares, done, strict=True)}
+        return {n: said.stdout[:cut] for n, said in zip(shares, done, strict=True) if isinstance(said, Completed)}
 
 
 def local_trial(tmp_path: Path) -> FakeTrial:
@@ -404,10 +416,12 @@ def test_a_good_executor_passes(tmp_path: Path) -> None:
         ("names", "two places have one name"),
         ("clock", "more than a day"),
         ("cut", "did not come back whole"),
-        ("failures", "as if it had not"),
+        ("failures", "as if nothing had happened"),
+        ("lingers", "failed on b, and it goes on"),
     ],
 )
-def test_a_bad_executor_is_told(tmp_path: Path, fault: str, complaint: str) -> None:
+def test_a_bad_executor_is_told(tmp_path: Path, fault: str, complaint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("playbook_kernel.testing.conformance._PATIENCE", 3.0)
     driver = Here(Options())
     driver.faulty = fault
     with fails(complaint):

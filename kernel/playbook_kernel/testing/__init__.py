@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         deployed,
         results,
     )
-    from .fakes import FakeProcess, FakeSession, FakeTrial, Hang, Said, fake_trial, later, node
+    from .fakes import FakeProcess, FakeSession, FakeTrial, Hang, Said, fake_trial, later, local_session, node
     from .harness import run_campaign
 
 __all__ = [
@@ -50,12 +50,13 @@ __all__ = [
     "deployed",
     "fake_trial",
     "later",
+    "local_session",
     "node",
     "results",
     "run_campaign",
 ]
 
-_FAKES = ("FakeProcess", "FakeSession", "FakeTrial", "Hang", "Said", "fake_trial", "later", "node")
+_FAKES = ("FakeProcess", "FakeSession", "FakeTrial", "Hang", "Said", "fake_trial", "later", "local_session", "node")
 
 
 def __getattr__(name: str) -> Any:

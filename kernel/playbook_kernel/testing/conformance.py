@@ -314,13 +314,9 @@ def check_executor(driver: LoadExecutor[Any], trial: FakeTrial) -> Sequence[Plac
     assert dict(came) == {name: data[::-1] for name, data in shares.items()}, "what was printed did not come back whole"
     one = {names[0]: shares[names[0]]}
     assert list(driver.run(trial.ctx, _program("print(1)"), one)) == [names[0]], "it ran where it was not asked to"
-    fails = _program(f"sys.exit(3 if sys.stdin.buffer.read().startswith({names[-1].encode()!r}) else 0)")
-    try:
-        said = driver.run(trial.ctx, fails, shares)
-    except (PlaybookError, OSError):
-        pass
-    else:
-        raise AssertionError(f"the program failed on {names[-1]}, and run() returned {said!r} as if it had not")
+    last = names[-1].encode()
+    fails = _program(f"import time; sys.exit(3) if sys.stdin.buffer.read().startswith({last!r}) else time.sleep(3600)")
+    _must_stop(lambda: driver.run(trial.ctx, fails, shares), Scope(), f"the program failed on {names[-1]}")
     endless = _program("import time; time.sleep(3600)")
     check_honours_deadline(lambda: driver.run(trial.ctx, endless, shares))
     check_honours_cancel(lambda: driver.run(trial.ctx, endless, shares))

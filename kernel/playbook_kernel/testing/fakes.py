@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import shlex
 import socket
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
@@ -15,7 +16,7 @@ from attrs import define, field, frozen
 
 from playbook_kernel import logs
 from playbook_kernel.context import TrialContext
-from playbook_kernel.drivers import Pipe, Process, Session
+from playbook_kernel.drivers import Pipe, Process, Session, Transport
 from playbook_kernel.engine.effects import TrialEffects
 from playbook_kernel.errors import CommandTimeout, OutcomeUnknown, TransferFailed, Unreachable
 from playbook_kernel.loading import Loader
@@ -202,6 +203,15 @@ class FakeSession(Session):
         self.closed = True
         for process in self.processes:
             process.kill()
+
+
+def local_session(owner: str = "pk-test") -> Session:
+    """A session to this machine, for checks that need a real one. Close it, or use it as a context manager.
+
+    Raises DriverNotFound if nothing that is installed offers the transport ``local``.
+    """
+    here = Node("local", DriverRef("local"), "127.0.0.1", work_dir=tempfile.gettempdir())
+    return Loader().build(Transport, here.transport).connect(here, owner=owner)
 
 
 def node(name: str, *, transport: str = "fake", composer: str = "fake", **more: Any) -> Node:
