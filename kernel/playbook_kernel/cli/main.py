@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("results", "Show the logs of a run."),
     "journal": ("journal", "Show what a run did, and what may be left where."),
     "plugins": ("plugins", "List what is installed, and what is quarantined and why."),
+    "new": ("new", "Write a package for a plugin of one's own, with its tests."),
     "cleanup": ("recover", "Clean up after a run whose process died."),
     "init": ("init", "Write a configuration to start from."),
     "completion": ("init", "Print the completion script of a shell."),
