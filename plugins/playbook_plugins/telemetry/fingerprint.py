@@ -30,13 +30,11 @@ _MOST_BYTES = 64 * 1024 * 1024
 _SKIPPED = {"results", "__pycache__", ".git"}
 _NODE = r"""
 command -v nvidia-smi >/dev/null 2>&1 && { echo @topology; timeout 20 nvidia-smi topo -m 2>/dev/null; }
-if command -v docker >/dev/null 2>&1; then
+if [ $# -gt 0 ] && command -v docker >/dev/null 2>&1; then
   echo @compose; timeout 10 docker compose version --short 2>/dev/null || timeout 10 docker-compose version --short 2>/dev/null
-  if [ $# -gt 0 ]; then
-    echo @containers; timeout 20 docker inspect --type container --format '{{.Id}} {{.Image}} {{.Config.Image}}' "$@" 2>/dev/null
-    echo @images; for i in $(timeout 20 docker inspect --type container --format '{{.Image}}' "$@" 2>/dev/null | sort -u); do
-      timeout 10 docker image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}},{{end}}' "$i" 2>/dev/null; done
-  fi
+  echo @containers; timeout 20 docker inspect --type container --format '{{.Id}} {{.Image}} {{.Config.Image}}' "$@" 2>/dev/null
+  echo @images; for i in $(timeout 20 docker inspect --type container --format '{{.Image}}' "$@" 2>/dev/null | sort -u); do
+    timeout 10 docker image inspect --format '{{.Id}} {{range .RepoDigests}}{{.}},{{end}}' "$i" 2>/dev/null; done
 fi
 :
 """

@@ -122,13 +122,10 @@ def draw(chart: Chart, table: Table) -> Html:
     return figure(chart.title, drawn, table) if drawn else Html("")
 
 
-def panels(title: str, charts: Sequence[Chart], table: Table) -> Html:
-    """Charts of the same span, one below the other, with one table for all."""
-    parts: list[Html] = []
-    for chart in charts:
-        if drawn := drawing(chart):
-            parts += [el("p", chart.title, class_="panel"), *drawn]
-    return figure(title, parts, table) if parts else Html("")
+def panels(title: str, charts: Sequence[Chart], table: Table, *, beside: bool = False) -> Html:
+    """Charts of the same span, one below the other or ``beside`` one another, with one table for all."""
+    parts = [el("div", el("p", c.title, class_="panel"), drawn) for c in charts if (drawn := drawing(c))]
+    return figure(title, [el("div", parts, class_="beside")] if beside else parts, table)
 
 
 def drawing(chart: Chart) -> list[Html]:

@@ -31,12 +31,13 @@ def telemetry_charts(folder: Path, trial: TrialResult, load: tuple[float, float]
             points = [(t - origin, v) for t, v in zip(samples.times, values, strict=True) if 0 <= t - origin <= end]
             curves.append(Series(source, _thin(points), colour=len(curves)))
             rows.append(_row(source, title, unit, values))
-        if curves:
+        # A quantity that was zero all the time is told by the table.
+        if any(v for curve in curves for _, v in curve.points):
             x = "seconds since the first request"
-            charts.append(Chart(title, x, unit, curves[:8], height=130, span=(0.0, end)))
+            charts.append(Chart(title, x, unit, curves[:8], width=400, height=140, span=(0.0, end)))
     head = ["source", "quantity", "unit", "min", "mean", "max", "samples", "gaps"]
     table = Table("Telemetry: each series in figures", head, rows, frozenset({3, 4, 5, 6, 7}))
-    yield panels("Telemetry", charts, table)
+    yield panels("Telemetry", charts, table, beside=True)
 
 
 def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
