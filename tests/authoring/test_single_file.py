@@ -100,3 +100,41 @@ def test_other_commands_know_its_drivers_too(root: Path) -> None:
     assert (done.code, "it flew to home" in done.out) == (4, True), done
     (root / "config/nodes.yaml").write_text(nodes.replace("pigeon", "ssh, username: x"))
     assert "nodes.n1.options: are those of a transport of a plugin" in call("validate", cwd=root).out
+
+
+def test_collectors_and_reporters_are_named_with_their_options(root: Path) -> None:
+    (root / "my_bench.py").write_text(
+        BENCH
+        + """
+from playbook_kernel.api import Collector, Reporter, Warned
+
+class Loud(Collector[Options]):
+    name = "loud"
+
+    def collect(self, ctx, deployment, into):
+        ctx.warn(f"collected at {self.options.speed}")
+        return []
+
+class Short(Reporter[Options]):
+    name = "short"
+
+    def write(self, result, into):
+        (into / "short.txt").write_text(f"{self.options.speed} {result.scenarios[0].last.warnings}")
+        return [into / "short.txt"]
+"""
+    )
+    (root / "config/defaults.yaml").write_text(
+        "plugins: {paths: [my_bench.py]}\ncollectors: [loud]\nreports: [{use: short, options: {speed: 7}}]\n"
+    )
+    metadata = root / "config/scenarios/001_a/metadata.yaml"
+    metadata.write_text(metadata.read_text() + "collectors:\n  - use: loud\n    options: {speed: 3}\n")
+    done = spawn("run", "001_a", "--json", cwd=root)
+    assert done.code == 0, done.err
+    text = next(Path(done.json["run"]).rglob("short.txt")).read_text()
+    assert text.startswith("7.0")
+    assert "collected at 1.0" in text
+    assert "collected at 3.0" in text
+    (root / "config/defaults.yaml").write_text("collectors: [{use: noone}]\nreports: [{use: csv, options: {x: 1}}]\n")
+    wrong = call("validate", cwd=root).out
+    assert "config/defaults.yaml:1: collectors[0]: no collector is called 'noone'" in wrong
+    assert "config/defaults.yaml:2: reports[0]: unknown key 'x'" in wrong

@@ -33,7 +33,7 @@ from .nodes import EMBEDDED, read_nodes, tell_secrets
 from .notifications import notifications
 from .scenario import Layers, metadata_file, read_scenario
 from .schema import schema_of
-from .vocabulary import DefaultsFile, MetadataFile, NodesFile, ScenariosFile
+from .vocabulary import DefaultsFile, MetadataFile, NodesFile, ScenariosFile, named_driver
 
 T = TypeVar("T")
 REPORTERS = ("json", "csv", "markdown", "html")
@@ -97,7 +97,7 @@ class PlaybookReader(Reader[NoOptions]):
             policy=files.policy,
             plugins=_plugins(sources, files, problems),
             reporters=(
-                *(DriverRef(n) for n in files.defaults.reports or files.scenarios.reports or REPORTERS),
+                *_reporters(files),
                 *notifications(files.scenarios.notifications, files.scenarios_doc, problems),
             ),
             warnings=tuple(str(w) for w in problems.warnings),
@@ -150,6 +150,13 @@ def read_files(sources: Sources, problems: Problems) -> Files:
         problems.warn(stray, 0, "", "has no effect: benchmark and load in a scenario's metadata take its place")
     folders = ordered(root, scenarios.execution, scenarios_doc, problems)
     return Files(environ, scenarios_doc, defaults_doc, nodes_doc, scenarios, defaults, nodes, root, origin, folders)
+
+
+def _reporters(files: Files) -> list[DriverRef]:
+    for said, document in ((files.defaults, files.defaults_doc), (files.scenarios, files.scenarios_doc)):
+        if said.reports:
+            return [named_driver(entry, document, "reports", n) for n, entry in enumerate(said.reports)]
+    return [DriverRef(name) for name in REPORTERS]
 
 
 def _plugins(sources: Sources, files: Files, problems: Problems) -> PluginPolicy:

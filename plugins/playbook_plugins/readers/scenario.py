@@ -37,13 +37,13 @@ from . import effects, health
 from .folders import COMPOSE_NAMES, ENV_NAMES, METADATA_NAMES, TEST_CONFIG_NAMES, Folder, first
 from .vocabulary import (
     ERROR_CLASSES,
-    BenchmarkEntry,
     Concurrency,
     DefaultsFile,
     MetadataFile,
     ScenariosFile,
     ServiceEntry,
     TestExecution,
+    named_driver,
 )
 
 T = TypeVar("T")
@@ -461,9 +461,7 @@ class _Reading:
     def _benchmark(self, execution: TestExecution, place: tuple[Key, ...]) -> tuple[DriverRef, float | None]:
         chosen = self.metadata.benchmark
         if chosen is not None:
-            entry = BenchmarkEntry(chosen) if isinstance(chosen, str) else chosen
-            ref = DriverRef(entry.use, entry.options, self.document.origin("benchmark"))
-            return ref, execution.timeout
+            return named_driver(chosen, self.document, "benchmark"), execution.timeout
         meta = self.metadata
         own = [meta.test_execution, meta.deployment.test_execution if meta.deployment else None]
         named = next((e.script for e in own if e is not None and e.script), None)
@@ -475,7 +473,10 @@ class _Reading:
             return DriverRef("script", options, self.document.origin(*place)), execution.timeout
         config = first(self.directory, TEST_CONFIG_NAMES)
         if config is not None:
-            return DriverRef("aicp", {"config": str(config)}, str(config)), execution.timeout
+            given = {"config": str(config.resolve())}
+            if execution.node:
+                given["node"] = self._script_node(execution, place)
+            return DriverRef("aicp", given, str(config)), execution.timeout
         self.wrong(
             ("test_execution",),
             f"nothing to run: no benchmark is set, and there is neither {script} nor {TEST_CONFIG_NAMES[0]}",
@@ -514,7 +515,13 @@ class _Reading:
     def _collectors(self, mode: str, execution: TestExecution) -> tuple[DriverRef, ...]:
         paths = list(execution.result_paths or ())
         artifacts = DriverRef("artifacts", {"paths": paths, "node": execution.node or "local"})
-        return (artifacts,) if mode == "basic" else (artifacts, DriverRef("logs", {"mode": mode}))
+        own = (artifacts,) if mode == "basic" else (artifacts, DriverRef("logs", {"mode": mode}))
+        defaults, document = self.layers.defaults.collectors, self.layers.defaults_doc
+        more = [
+            *(named_driver(entry, document, "collectors", n) for n, entry in enumerate(defaults)),
+            *(named_driver(entry, self.document, "collectors", n) for n, entry in enumerate(self.metadata.collectors)),
+        ]
+        return (*own, *more)
 
     # -- patience -------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from attrs import field, frozen
-from playbook_kernel.api import Secret
+from playbook_kernel.api import Document, DriverRef, Key, Secret
 
 Composer = Literal["auto", "v1", "v2", "process"]
 
@@ -138,6 +138,21 @@ class ExecutionConfig:
 
 
 @frozen
+class DriverEntry:
+    """A driver and its own options; the driver's name alone will do."""
+
+    use: str
+    options: Mapping[str, Any] = field(factory=dict)
+
+
+def named_driver(entry: str | DriverEntry, document: Document, *place: Key) -> DriverRef:
+    """The driver that an entry of a file names."""
+    if isinstance(entry, str):
+        return DriverRef(entry, {}, document.origin(*place))
+    return DriverRef(entry.use, entry.options, document.origin(*place))
+
+
+@frozen
 class ScenariosFile:
     """The scenarios file."""
 
@@ -146,7 +161,7 @@ class ScenariosFile:
     inter_scenario: InterScenario = field(factory=InterScenario)
     execution_config: ExecutionConfig = field(factory=ExecutionConfig)
     isolation: Literal["strict", "warn"] = "strict"
-    reports: list[str] = field(factory=list)
+    reports: list[str | DriverEntry] = field(factory=list)
     monitoring: Mapping[str, Any] = field(factory=dict)
     notifications: Mapping[str, Any] = field(factory=dict)
 
@@ -203,14 +218,15 @@ class PluginsSection:
 
 @frozen
 class DefaultsFile:
-    """The defaults file."""
+    """The defaults file. ``collectors``: in every scenario, beside those of the collection mode."""
 
     service_health_check: HealthCheck = field(factory=HealthCheck)
     test_execution: TestExecution = field(factory=TestExecution)
     collection_mode: str | None = None
     concurrent_execution: Concurrency = field(factory=Concurrency)
     plugins: PluginsSection = field(factory=PluginsSection)
-    reports: list[str] = field(factory=list)
+    collectors: list[str | DriverEntry] = field(factory=list)
+    reports: list[str | DriverEntry] = field(factory=list)
     file_operations: Mapping[str, Any] = field(factory=dict)
     progress_display: Mapping[str, Any] = field(factory=dict)
     system_resources: Mapping[str, Any] = field(factory=dict)
@@ -239,14 +255,6 @@ class DeploymentSection:
 
 
 @frozen
-class BenchmarkEntry:
-    """``benchmark``: a driver and its own options; the driver's name alone will do."""
-
-    use: str
-    options: Mapping[str, Any] = field(factory=dict)
-
-
-@frozen
 class LoadEntry:
     """``load``: see the Load class of the kernel."""
 
@@ -271,7 +279,7 @@ class Resources:
 
 @frozen
 class MetadataFile:
-    """The metadata file of a scenario."""
+    """The metadata file of a scenario. ``collectors``: beside those of the collection mode."""
 
     name: str | None = None
     description: str = ""
@@ -287,7 +295,8 @@ class MetadataFile:
     test_execution: TestExecution | None = None
     deployment: DeploymentSection | None = None
     collection_mode: str | None = None
-    benchmark: str | BenchmarkEntry | None = None
+    benchmark: str | DriverEntry | None = None
+    collectors: list[str | DriverEntry] = field(factory=list)
     load: LoadEntry = field(factory=LoadEntry)
     upload: list[str] = field(factory=list)
     artifacts_collection: Mapping[str, Any] = field(factory=dict)
