@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -28,7 +29,9 @@ from playbook_kernel.api import (
 
 from . import report
 from .campaign import Campaign, prepare, self_measure
+from .core.plan import Settings
 from .jsonc import load_config
+from .node import NodeWorkers
 from .options import BY_NAME, OptionError, Options, fill
 from .outputs import OutputError, write_json
 from .point import BenchmarkError, Client, Outcome, Status
@@ -42,8 +45,11 @@ _LATE = 5.0
 
 def _options_class() -> type[Any]:
     """One field for each option, whose values are checked by the option itself."""
-    made = {"config": attrs.field(default="", type=str)}
-    manual = ["``config``: a test_config.json, relative to the scenario's folder."]
+    made = {"config": attrs.field(default="", type=str), "node": attrs.field(default="local", type=str)}
+    manual = [
+        "``config``: a test_config.json, relative to the scenario's folder.",
+        "``node``: where the load is made: local, auto or remote (the scenario's first node), or a node's name.",
+    ]
     for name, attribute in BY_NAME.items():
         kind: Any = Secret | None if attribute.metadata["secret"] else Any
         made[name] = attrs.field(default=None, type=kind)
@@ -78,7 +84,9 @@ class AicpBenchmark(Benchmark[Any]):
             known = {"base_url": endpoint.url, "model": endpoint.model}
         try:
             options = applied(self._filled(scenario.directory, known), load)
-            options = evolve(options, base_url=reachable(options.base_url, deployment), disable_export_to_excel=True)
+            if self._node(ctx) == "local":
+                options = evolve(options, base_url=reachable(options.base_url, deployment))
+            options = evolve(options, disable_export_to_excel=True)
             campaign = self._campaign(ctx, options)
         except OptionError as error:
             raise PhaseFailed("; ".join(error.problems)) from None
@@ -89,6 +97,7 @@ class AicpBenchmark(Benchmark[Any]):
         """The file, then the driver's own options, then what the deployment knows. Raises OptionError."""
         own = attrs.asdict(self.options, recurse=False)
         given: dict[str, Any] = {}
+        own.pop("node")
         if config := own.pop("config"):
             try:
                 given = load_config(directory / config)
@@ -119,7 +128,16 @@ class AicpBenchmark(Benchmark[Any]):
 
         key = Secret(options.api_key).reveal() if options.api_key else None
         client = Client(evolve(options, api_key=None), api_key=key, say=say, watch=watch)
+        if (node := self._node(ctx)) != "local":
+            client.site, client.remote = _site(ctx, node), True
         return prepare(client, ctx.directory / FOLDER, say)
+
+    def _node(self, ctx: TrialContext) -> str:
+        name: str = self.options.node
+        if name in ("auto", "remote"):
+            used = ctx.trial.scenario.node_names
+            return used[0] if used else "local"
+        return name
 
     def _measure(self, campaign: Campaign) -> None:
         """Run it within the scope: a cancelled or late one ends within seconds, and leaves what it has measured."""
@@ -132,7 +150,8 @@ class AicpBenchmark(Benchmark[Any]):
         try:
             with scope.cancel.watching(client.stop.set):
                 client.target()
-                self_measure(client, campaign.say)
+                if not client.remote:
+                    self_measure(client, campaign.say)
                 campaign.run()
         except (BenchmarkError, OutputError) as error:
             scope.cancel.check()
@@ -145,6 +164,21 @@ class AicpBenchmark(Benchmark[Any]):
                 f"the load was not done in time; what was measured is in {FOLDER}/",
                 hint="test_execution.timeout sets the limit; fewer requests or a duration end it sooner",
             )
+
+
+def _site(ctx: TrialContext, node: str) -> Callable[[Path, Settings], NodeWorkers]:
+    """Makes loads on a node, each in a folder of its own there that the trial's cleanup removes."""
+    session = ctx.session(node)
+    home = PurePosixPath(ctx.nodes[node].work_dir or "/tmp") / f".playbook-aicp-{ctx.trial.id}"  # noqa: S108
+    effect = ctx.effects.intend("file", node, path=str(home), tree=True)
+    session.run(["mkdir", "-p", "-m", "700", "--", str(home)])
+    ctx.effects.done(effect)
+    number = itertools.count(1)
+
+    def make(folder: Path, settings: Settings) -> NodeWorkers:
+        return NodeWorkers(session, folder, settings, str(home / str(next(number))))
+
+    return make
 
 
 def applied(options: Options, load: Load) -> Options:

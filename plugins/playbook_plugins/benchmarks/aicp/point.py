@@ -21,7 +21,7 @@ from attrs import define, evolve, field, frozen
 from .core import plan as plans
 from .core import spool
 from .core.clock import SECOND, now
-from .core.launch import LaunchError, Workers, cpu_times, file_limit
+from .core.launch import LaunchError, Running, Workers, cpu_times, file_limit
 from .core.records import VERSION, Record, of_answer, open_text, to_line
 from .core.schedule import Stage, arrivals
 from .core.stats import block_bootstrap
@@ -89,6 +89,8 @@ class Client:
     watch: Watch = lambda _: None
     stop: threading.Event = field(factory=threading.Event)
     calibration: Mapping[str, Any] = field(factory=dict)
+    site: Callable[[Path, plans.Settings], Running] = Workers
+    remote: bool = False
     ignore_eos: bool = True
     warmed: bool = False
     _target: plans.Target | None = None
@@ -96,13 +98,13 @@ class Client:
     def target(self) -> plans.Target:
         """Where requests go, its name looked up once. Raises BenchmarkError."""
         if self._target is None:
-            self._target = resolve(self.options)
+            self._target = resolve(self.options, here=not self.remote)
         return self._target
 
     def settings(self, point: Point, count: int) -> plans.Settings:
         """How a point is applied."""
         options = self.options
-        processes = processes_for(options, point.concurrency or count)
+        processes = processes_for(options, point.concurrency or count) if not self.remote else options.processes or 1
         open_loop = math.isfinite(point.rate) or bool(options.rate_stages) or options.dataset == "trace"
         if options.connections:
             connections = options.connections
@@ -128,7 +130,7 @@ class Client:
             timeout=options.timeout,
             idle_timeout=options.idle_timeout,
             connect_timeout=options.connect_timeout,
-            engine="uvloop" if options.engine == "uvloop" else "epoll",
+            engine="uvloop" if options.engine == "uvloop" and not self.remote else "epoll",
             timestamps=options.timestamps,
         )
 
@@ -176,7 +178,7 @@ class Client:
         if not samples:
             raise BenchmarkError(f"{point}: there is no prompt")
         settings = self.settings(point, len(samples))
-        if problem := file_limit(max(settings.connections, settings.concurrency)):
+        if not self.remote and (problem := file_limit(max(settings.connections, settings.concurrency))):
             raise BenchmarkError(problem)
         order = order_of(self.options, point, samples)
         folder = Path(tempfile.mkdtemp(prefix="aicp-"))
@@ -206,13 +208,13 @@ class Client:
                 self.say("all prompts were used before the time was over, and used again")
         return Outcome(point, summary, client, path, partial)
 
-    def _launch(self, folder: Path, settings: plans.Settings, samples: Sequence[Sample], order: plans.Order) -> Workers:
+    def _launch(self, folder: Path, settings: plans.Settings, samples: Sequence[Sample], order: plans.Order) -> Running:
         wires = (
             wire(n, payload(s, self.options, ignore_eos=self.ignore_eos), self.options, self.api_key)
             for n, s in enumerate(samples)
         )
         plans.write(folder, settings, order, wires)
-        workers = Workers(folder, settings)
+        workers = self.site(folder, settings)
         try:
             workers.launch(timeout=60 + settings.connect_timeout)
         except LaunchError as error:
@@ -220,7 +222,7 @@ class Client:
         return workers
 
     def _understood(
-        self, workers: Workers, samples: Sequence[Sample], notes: list[dict[str, Any]] | None = None
+        self, workers: Running, samples: Sequence[Sample], notes: list[dict[str, Any]] | None = None
     ) -> Iterator[Record]:
         text = self.options.save_text
         for path in workers.spools:
@@ -234,18 +236,16 @@ class Client:
                 sample = samples[item.number]
                 yield of_answer(item, workers.start, asked=sample.output_len, nominal=sample.nominal, text=text)
 
-    def _looker(self, workers: Workers, status: Status, settings: plans.Settings) -> Callable[[], bool]:
-        followers = [spool.Follower(path) for path in workers.spools]
-        precision = self.options.precision
+    def _looker(self, workers: Running, status: Status, settings: plans.Settings) -> Callable[[], bool]:
+        precision, began = self.options.precision, now()
 
         def look() -> bool:
-            for follower in followers:
-                for glance in follower.news():
-                    status.done += 1
-                    status.failed += glance.outcome != "answered"
-                    if glance.first and glance.sent:
-                        status.ttft.append(glance.first - glance.sent)
-            status.seconds = max(0.0, (now() - workers.start) / SECOND)
+            for glance in workers.news():
+                status.done += 1
+                status.failed += glance.outcome != "answered"
+                if glance.first and glance.sent:
+                    status.ttft.append(glance.first - glance.sent)
+            status.seconds = max(0.0, (now() - began) / SECOND)
             status.in_flight = min(settings.concurrency or status.total, status.total - status.done)
             self.watch(status)
             return self.stop.is_set() or (precision > 0 and _precise(status.ttft, precision))
@@ -297,14 +297,14 @@ def processes_for(options: Options, streams: int) -> int:
     return options.processes or max(1, min(cores - 1, streams // _SHARE))
 
 
-def resolve(options: Options) -> plans.Target:
-    """Look the server's name up. Raises BenchmarkError."""
+def resolve(options: Options, *, here: bool = True) -> plans.Target:
+    """Look the server's name up, if the load is made ``here``. Raises BenchmarkError."""
     parts = urlsplit(url_of(options))
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise BenchmarkError(f"base_url: {options.base_url!r} is not http://HOST:PORT or https://HOST")
     try:
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM) if here else []
     except ValueError as error:
         raise BenchmarkError(f"base_url: {error}") from None
     except OSError as error:

@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from .clock import SECOND, now
 from .plan import Settings
+from .spool import Follower, Glance
 from .worker import spool_of
 
 _LEAD = SECOND // 50
@@ -22,6 +24,19 @@ _STOPPING = 5.0
 
 class LaunchError(Exception):
     """The load cannot be started, or a worker died."""
+
+
+class Running(Protocol):
+    """Workers of a plan, wherever they are; see Workers."""
+
+    spools: list[Path]
+    start: int
+
+    def launch(self, timeout: float = ...) -> None: ...
+
+    def wait(self, interval: float = ..., look: Callable[[], bool] | None = ...) -> None: ...
+
+    def news(self) -> list[Glance]: ...
 
 
 class Workers:
@@ -35,6 +50,11 @@ class Workers:
         self._command = list(command or [sys.executable, "-m", f"{__package__}.worker"])
         self._processes: list[subprocess.Popen[bytes]] = []
         self._stopped = False
+        self._followers = [Follower(path) for path in self.spools]
+
+    def news(self) -> list[Glance]:
+        """What ended since the last call."""
+        return [glance for follower in self._followers for glance in follower.news()]
 
     def launch(self, timeout: float = 120.0) -> None:
         """Start all, wait until their connections are open, and let them go at the same moment.
