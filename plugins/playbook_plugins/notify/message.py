@@ -54,7 +54,12 @@ def of_start(event: CampaignStarted) -> Message:
     """A campaign begins."""
     count = len(event.scenarios)
     data = {"run": event.run, "status": "running", "total": count}
-    return Message(f"{event.run}/started", "campaign_started", f"{count} scenarios begin", data)
+    return Message(
+        f"{event.run}/started",
+        "campaign_started",
+        f"{count} {'scenario begins' if count == 1 else 'scenarios begin'}",
+        data,
+    )
 
 
 def of_scenario(event: ScenarioEnded, run: str) -> Message:

@@ -1,4 +1,4 @@
-"""The thread that sends while the campaign goes on, and the reporter that sends what came of it."""
+"""The thread that sends while the campaign goes on, and the sending of what came of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field
-from playbook_kernel.api import CampaignResult, PlaybookError, Reporter, run_all
+from playbook_kernel.api import CampaignResult, Reporter, run_all
 
 from .deliver import NotDelivered, deliver
 from .message import Message, of_result
@@ -70,27 +70,27 @@ QUEUE = Queue()
 
 
 class NotifyReporter(Reporter[Options]):
-    """Sends what came of a campaign to webhooks and mailboxes; it writes no file.
-
-    Raises PlaybookError that names every place that could not be told, once the others have been.
-    """
+    """Holds the settings of notifications; the hook of the same name sends them. It writes no file."""
 
     def write(self, result: CampaignResult, into: Path) -> Sequence[Path]:
-        late = not QUEUE.flush(FLUSH)
-        message = of_result(result)
-        wanted = {"campaign_ended"}
-        targets = [t for t in self.options.targets() if wanted & set(t.events)]
-        until = time.monotonic() + TOTAL
-
-        def pause(seconds: float) -> bool:
-            left = until - time.monotonic()
-            time.sleep(max(0.0, min(seconds, left)))
-            return left <= seconds
-
-        done = run_all([lambda t=t: deliver(t, message, pause) for t in targets])  # type: ignore[misc]
-        failures = [str(d) for d in done if isinstance(d, BaseException)]
-        if late:
-            failures.append("earlier notifications were still waiting")
-        if failures:
-            raise PlaybookError("; ".join(failures))
         return []
+
+
+def send_result(options: Options, result: CampaignResult) -> list[str]:
+    """Tell everybody who wants to know what came of a campaign; returns whom that failed for, and why.
+
+    What was queued before is given some time to go first.
+    """
+    late = not QUEUE.flush(FLUSH)
+    message = of_result(result)
+    targets = [t for t in options.targets() if message.event in t.events]
+    until = time.monotonic() + TOTAL
+
+    def pause(seconds: float) -> bool:
+        left = until - time.monotonic()
+        time.sleep(max(0.0, min(seconds, left)))
+        return left <= seconds
+
+    done = run_all([lambda t=t: deliver(t, message, pause) for t in targets])  # type: ignore[misc]
+    failures = [str(d) for d in done if isinstance(d, BaseException)]
+    return [*failures, "earlier notifications were still waiting"] if late else failures

@@ -16,7 +16,6 @@ from playbook_kernel.api import (
     CampaignContext,
     CampaignStarted,
     DriverRef,
-    PlaybookError,
     ScenarioEnded,
     Secret,
     redact,
@@ -25,8 +24,8 @@ from playbook_kernel.loading import Loader
 from playbook_plugins import notify
 from playbook_plugins.notify.deliver import NotDelivered, deliver
 from playbook_plugins.notify.message import of_result
-from playbook_plugins.notify.options import Email, Options, Webhook
-from playbook_plugins.notify.sending import QUEUE, NotifyReporter
+from playbook_plugins.notify.options import Email, Webhook
+from playbook_plugins.notify.sending import QUEUE
 
 from tests.plugins.notify.conftest import Mailbox, Receiver
 from tests.plugins.reporters.samples import good, hostile
@@ -219,8 +218,18 @@ def test_a_dead_receiver_costs_the_campaign_nothing(tmp_path: Path):
 
 def test_one_that_cannot_be_told_is_named_after_the_others_were(receive: Receive, tmp_path: Path):
     receiver = receive()
-    dead = Webhook(Secret("http://127.0.0.1:9/"), retries=0)
-    with pytest.raises(PlaybookError, match="webhook at 127"):
-        NotifyReporter(Options([dead, hook(receiver)])).write(good(), tmp_path)
+    options = {"webhooks": [{"url": "http://127.0.0.1:9/", "retries": 0}, {"url": receiver.url}]}
+    ctx = campaign_context(tmp_path, options)
+    told: list[tuple[str, dict]] = []
+
+    class Log:
+        def warning(self, event: str, **fields: object) -> None:
+            told.append((event, fields))
+
+    ctx.log = Log()
+    assert notify.playbook_report(ctx, good()) == []
     assert len(receiver.got) == 1
+    [(event, fields)] = told
+    assert event == "a notification was not delivered"
+    assert "webhook at 127.0.0.1" in str(fields["error"])
     assert list(tmp_path.iterdir()) == []
