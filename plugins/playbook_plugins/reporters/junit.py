@@ -24,7 +24,7 @@ class JunitReporter(Reporter[NoOptions]):
             name=xml_text(result.id),
             tests=str(len(result.scenarios)),
             failures=str(result.count("failed")),
-            errors=str(result.count("cancelled")),
+            errors=str(sum(s.status not in ("completed", "failed", "skipped") for s in result.scenarios)),
             skipped=str(result.count("skipped")),
             time=f"{result.seconds:.3f}",
             timestamp=xml_text(result.started.removesuffix("Z")),
