@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Load,
         Measurement,
         Node,
+        PluginPolicy,
         Residue,
         Service,
     )
@@ -497,6 +498,17 @@ class Reader(Driver[OptionsT]):
     @abstractmethod
     def read(self, sources: Sources, problems: Problems) -> Configuration:
         """Turn the user's files into objects; every problem of every file goes to ``problems``, none is raised."""
+
+    def plugins(self, sources: Sources, problems: Problems) -> PluginPolicy:
+        """What the files say of plugins, alone: for commands that need nothing else."""
+        return self.read(sources, problems).plugins
+
+    def disable(self, sources: Sources, plugin: str, *, disabled: bool) -> Path:
+        """Write into the user's file whether a plugin is left out; returns that file.
+
+        ``plugin``: its name, ``kind:name``, or a distribution. Raises ConfigError.
+        """
+        raise ConfigError([f"{type(self).__name__} cannot change files"])
 
     def explain(self, sources: Sources) -> Sequence[Setting]:
         """Every effective value, and where it comes from. Files with problems are left out."""

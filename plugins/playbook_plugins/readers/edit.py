@@ -21,17 +21,71 @@ def set_value(path: Path, place: tuple[Key, ...], value: Scalar) -> None:
 
     Raises ConfigError if the file cannot be read or written, or if the change would touch anything else.
     """
+    before, toml = _text(path), path.suffix == ".toml"
+    after = (_in_toml if toml else _in_yaml)(before, place, _written(value))
+    _keep(path, before, after, place, value)
+
+
+def set_member(path: Path, place: tuple[str, str], member: str, *, present: bool) -> bool:
+    """Add a text to the list at a key path, or take it out; what is missing on the way is made.
+
+    Returns whether it had to be changed. Raises ConfigError as :func:`set_value` does.
+    """
+    before, toml = _text(path), path.suffix == ".toml"
     try:
-        before = path.read_bytes().decode("utf-8") if path.exists() else ""
+        data: Any = (tomli.loads if toml else yaml.safe_load)(before) or {}
+        held = list((data.get(place[0]) or {}).get(place[1]) or ())
+    except (yaml.YAMLError, ValueError, AttributeError, TypeError) as error:
+        raise ConfigError([f"{path}: cannot be read: {error}"]) from error
+    if (member in held) == present:
+        return False
+    wanted = [member, *held] if present else [m for m in held if m != member]
+    _keep(path, before, None if toml else _member_in_yaml(before, place, member, wanted), place, wanted)
+    return True
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8") if path.exists() else ""
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"]) from error
-    toml = path.suffix == ".toml"
-    after = (_in_toml if toml else _in_yaml)(before, place, _written(value))
-    if after is None or not _is_only_change(before, after, place, value, toml=toml):
+
+
+def _keep(path: Path, before: str, after: str | None, place: tuple[Key, ...], value: object) -> None:
+    if after is None or not _is_only_change(before, after, place, value, toml=path.suffix == ".toml"):
         raise ConfigError(
             [f"{path}: {dotted(place)} cannot be set from here"], hint=f"write {place[-1]}: {value} there"
         )
     _replace(path, after)
+
+
+def _member_in_yaml(text: str, place: tuple[str, str], member: str, wanted: list[str]) -> str | None:
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    above = _child(node, place[0])
+    held = _child(above, place[1])
+    newline = "\r\n" if "\r\n" in text else "\n"
+    if above is None:
+        end = "" if not text or text.endswith("\n") else newline
+        return f"{text}{end}{place[0]}:{newline}  {place[1]}: [{_written(member)}]{newline}"
+    if isinstance(above, yaml.ScalarNode):
+        at = text.index(":", _key(node, place[0]).end_mark.index) + 1
+        return f"{text[:at]}{newline}  {place[1]}: [{_written(member)}]{text[at:]}"
+    if not isinstance(held, yaml.SequenceNode) or held.flow_style:
+        return _in_yaml(text, place, "[" + ", ".join(_written(m) for m in wanted) + "]")
+    if len(wanted) > len(held.value):
+        start = held.start_mark
+        return f"{text[: start.index]}- {_written(member)}{newline}{' ' * start.column}{text[start.index :]}"
+    [gone] = [n for n in held.value if n.value == member]
+    line = text.rindex("\n", 0, gone.start_mark.index) + 1
+    rest = text[line:].partition("\n")[2]
+    if wanted:
+        return text[:line] + rest
+    at = text.index(":", _key(above, place[1]).end_mark.index) + 1
+    return f"{text[:at]} []{text[at:line]}{rest}"
+
+
+def _key(node: Any, key: str) -> Any:
+    return next(k for k, _ in node.value if k.value == key)
 
 
 def _written(value: Scalar) -> str:
@@ -85,6 +139,8 @@ def _is_only_change(before: str, after: str, place: tuple[Key, ...], value: obje
         expected, found = _unshared(load(before) or {}), load(after)
         inner = expected
         for key in place[:-1]:
+            if isinstance(inner, dict) and inner.get(key) is None:
+                inner[key] = {}
             inner = inner[key]
         inner[place[-1]] = value
     except (yaml.YAMLError, ValueError, KeyError, IndexError, TypeError):

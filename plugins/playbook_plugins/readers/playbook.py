@@ -27,7 +27,7 @@ from playbook_kernel.api import (
 )
 
 from . import effects
-from .edit import set_value
+from .edit import set_member, set_value
 from .folders import Folder, by_dependency, filtered, ordered
 from .nodes import EMBEDDED, read_nodes, tell_secrets
 from .notifications import notifications
@@ -95,13 +95,26 @@ class PlaybookReader(Reader[NoOptions]):
             nodes=files.nodes,
             scenarios=tuple(by_dependency(chosen, documents, problems)),
             policy=files.policy,
-            plugins=_plugins(sources, files, problems),
+            plugins=_plugins(sources, files.defaults, files.defaults_doc, problems),
             reporters=(
                 *_reporters(files),
                 *notifications(files.scenarios.notifications, files.scenarios_doc, problems),
             ),
             warnings=tuple(str(w) for w in problems.warnings),
         )
+
+    def plugins(self, sources: Sources, problems: Problems) -> PluginPolicy:
+        document = _document(sources, "defaults", _environment(sources, problems), problems)
+        return _plugins(sources, _file(DefaultsFile, document, "defaults", problems), document, problems)
+
+    def disable(self, sources: Sources, plugin: str, *, disabled: bool) -> Path:
+        """In ``plugins.disable`` of the defaults file, which is made if there is none."""
+        file = _path(sources, "defaults", Problems()) or sources.config_dir / "defaults.yaml"
+        if not file.exists() and not disabled:
+            return file
+        file.parent.mkdir(parents=True, exist_ok=True)
+        set_member(file, ("plugins", "disable"), plugin, present=disabled)
+        return file
 
     def explain(self, sources: Sources) -> Sequence[Setting]:
         from .explain import settings
@@ -159,13 +172,13 @@ def _reporters(files: Files) -> list[DriverRef]:
     return [DriverRef(name) for name in REPORTERS]
 
 
-def _plugins(sources: Sources, files: Files, problems: Problems) -> PluginPolicy:
-    section = files.defaults.plugins
+def _plugins(sources: Sources, defaults: DefaultsFile, document: Document, problems: Problems) -> PluginPolicy:
+    section = defaults.plugins
     paths = []
     for number, path in enumerate(section.paths):
         place = sources.working_dir / Path(path).expanduser()
         if path.endswith(".py") and not place.is_file():
-            document, key = files.defaults_doc, ("plugins", "paths", number)
+            key = ("plugins", "paths", number)
             problems.add(document.file, document.line(*key), dotted(key), f"there is no file {place}")
         else:
             paths.append(str(place.resolve()) if path.endswith(".py") else path)

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 from playbook_kernel.api import ConfigError
-from playbook_plugins.readers.edit import set_value
+from playbook_plugins.readers.edit import set_member, set_value
 
 FILE = """\
 # A header.
@@ -95,3 +95,52 @@ def test_what_cannot_be_changed_alone_is_refused(tmp_path, name, text, place):
     with pytest.raises(ConfigError, match="cannot be set from here"):
         set_value(path, place, value=True)
     assert path.read_text() == text
+
+
+PLACE = ("plugins", "disable")
+
+
+@pytest.mark.parametrize(
+    ("text", "with_it"),
+    [
+        (None, 'plugins:\n  disable: ["mine"]\n'),
+        ("# nothing yet\n", '# nothing yet\nplugins:\n  disable: ["mine"]\n'),
+        ("a: 1", 'a: 1\nplugins:\n  disable: ["mine"]\n'),
+        ("plugins:  # none\nb: 2\n", 'plugins:\n  disable: ["mine"]  # none\nb: 2\n'),
+        ("plugins:\n  # mine\n  prefer: {}\n", 'plugins:\n  # mine\n  disable: ["mine"]\n  prefer: {}\n'),
+        ("plugins: {require: [x]}\n", 'plugins: {disable: ["mine"], require: [x]}\n'),
+        ("plugins:\n  disable: []  # off\n", 'plugins:\n  disable: ["mine"]  # off\n'),
+        ("plugins:\n  disable: [a]\n", 'plugins:\n  disable: ["mine", "a"]\n'),
+        ("plugins:\n  disable:\n    # one\n    - a  # x\n  prefer: {}\n", None),
+        ("plugins:\r\n  disable:\r\n  - a\r\n", 'plugins:\r\n  disable:\r\n  - "mine"\r\n  - a\r\n'),
+    ],
+)
+def test_a_member_comes_and_goes_and_the_rest_stays(tmp_path, text, with_it):
+    path = tmp_path / "file.yaml"
+    if text is not None:
+        path.write_bytes(text.encode())
+    before = (yaml.safe_load(text or "") or {}).get("plugins") or {}
+    assert set_member(path, PLACE, "mine", present=True)
+    if with_it is None:
+        with_it = 'plugins:\n  disable:\n    # one\n    - "mine"\n    - a  # x\n  prefer: {}\n'
+    assert path.read_bytes().decode() == with_it
+    assert not set_member(path, PLACE, "mine", present=True)
+    assert set_member(path, PLACE, "mine", present=False)
+    after = yaml.safe_load(path.read_text())["plugins"]
+    assert (after["disable"], {**after, "disable": []}) == (before.get("disable") or [], {**before, "disable": []})
+
+
+def test_the_last_member_of_a_list_of_lines_leaves_an_empty_list(tmp_path):
+    path = tmp_path / "file.yaml"
+    path.write_text("plugins:\n  disable:  # off\n    - mine\n  prefer: {}\n")
+    assert set_member(path, PLACE, "mine", present=False)
+    assert path.read_text() == "plugins:\n  disable: []  # off\n  prefer: {}\n"
+
+
+def test_a_file_of_another_form_is_left_to_its_owner(tmp_path):
+    path = tmp_path / "file.toml"
+    path.write_text('[plugins]\ndisable = ["a"]\n')
+    with pytest.raises(ConfigError, match=r"plugins.disable cannot be set from here") as caught:
+        set_member(path, PLACE, "mine", present=True)
+    assert caught.value.hint == "write disable: ['mine', 'a'] there"
+    assert path.read_text() == '[plugins]\ndisable = ["a"]\n'
