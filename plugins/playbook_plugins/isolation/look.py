@@ -16,8 +16,13 @@ _FILE = re.compile(rf"playbook-({TRIAL.pattern})(?![a-z0-9])")
 # $1: the stage folder. Every line is `kind<TAB>...`; `x` names what did not answer.
 _SCRIPT = r"""
 stage=$1
-asked() { k=$1; shift; out=$(timeout 20 docker "$@" 2>/dev/null) || { echo "x	docker"; return; }
-  [ -z "$out" ] || printf '%s\n' "$out" | sed "s/^/$k	/"; }
+blind=
+asked() {
+  k=$1; shift
+  [ -n "$blind" ] && return
+  if out=$(timeout 10 docker "$@" 2>/dev/null); then [ -z "$out" ] || printf '%s\n' "$out" | sed "s/^/$k	/"
+  else blind=1; printf 'x\tdocker\n'; fi
+}
 if command -v docker >/dev/null 2>&1; then
   p='{{.Label "com.docker.compose.project"}}'
   asked c ps -a --no-trunc --format "{{.ID}}\t{{.Names}}\t$p\t{{.Label \"playbook.trial\"}}"
