@@ -176,7 +176,7 @@ class ComposeBase(Composer[NoOptions]):
         status = words.get(str(container["State"]), "exited")
         health = next((h for h in ("unhealthy", "healthy", "starting") if f"({h})" in said or f": {h})" in said), "")
         handle = {"container": container["Id"]}
-        if status == "running":
+        if status not in ("exited", "restarting"):
             return State(service, status, health=health, detail=said, handle=handle)
         more = engine.inspect(container["Id"])
         inner = more.get("State", {})
@@ -184,7 +184,7 @@ class ComposeBase(Composer[NoOptions]):
         return State(
             service,
             status,
-            int(inner.get("ExitCode", code[1] if code else -1)) if status in ("exited", "restarting") else None,
+            int(inner.get("ExitCode", code[1] if code else -1)),
             health,
             bool(inner.get("OOMKilled")),
             int(more.get("RestartCount", 0)),

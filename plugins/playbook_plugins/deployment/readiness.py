@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ from .choose import composer_for, share_for
 from .watch import Watch
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+TICK = 0.05
 LATE = 0.04
 """A wait that took a while may be noticed as over later by this part of it: so much lies between two looks."""
 
@@ -77,7 +79,13 @@ def wait_ready(ctx: TrialContext, watch: Watch, service: Service, started: Calla
         if late or waited > patience:
             how = "at the first failure after its grace period" if late else f"within {waited:.0f} s"
             raise ServiceFailed(service.name, node, f"not ready {how}: {seen}", error_class="health")
-        current().sleep(min(FIRST_PAUSE + waited * LATE, LONGEST_PAUSE))
+        current().sleep(_to_tick(min(FIRST_PAUSE + waited * LATE, LONGEST_PAUSE)))
+
+
+def _to_tick(pause: float) -> float:
+    """A pause that ends at a moment common to all who wait: waking up together costs a fifth less."""
+    now = time.monotonic()
+    return math.ceil((now + pause) / TICK) * TICK - now
 
 
 def _refuse(state: State, service: Service, node: str) -> None:

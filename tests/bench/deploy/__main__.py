@@ -9,6 +9,7 @@ import argparse
 import json
 import resource
 import shutil
+import statistics
 import sys
 import tempfile
 import time
@@ -92,11 +93,48 @@ class Bench:
         self.lab.run("n1", [*words, "down", "-t", "0"], timeout=120)
         return seconds
 
+    def start_seconds(self, *, host: bool) -> float:
+        """What the engine itself needs to start a container: the median of some."""
+        words = ["create", "--network=host"] if host else ["create", "-p", "18699:80"]
+        taken = []
+        for _ in range(5):
+            ident = self.lab.run("n1", ["docker", *words, "lab/busybox:1", "sleep", "60"]).stdout.strip()
+            began = time.monotonic()
+            self.lab.run("n1", ["docker", "start", ident])
+            taken.append(time.monotonic() - began)
+            self.lab.run("n1", ["docker", "rm", "-f", ident])
+        return statistics.median(taken)
 
-def measure(lab: Lab, say: Callable[[str], None]) -> dict[str, Any]:
+
+def measure(lab: Lab, repeat: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """Each way ``repeat`` times, in turns; what counts is the least disturbed run of each."""
     bench = Bench(lab, "v2")
     critical = critical_path(AFTER, SECONDS)[1]
-    seconds: dict[str, float] = {"critical path": critical}
+    rounds = [_round(bench, say) for _ in range(repeat)]
+    seconds = {name: min(r[name] for r in rounds) for name in rounds[0]} | {"critical path": critical}
+    floors = {
+        kind: critical_path(AFTER, {n: s + seconds[f"start, {kind}"] for n, s in SECONDS.items()})[1]
+        for kind in ("bridge", "host")
+    }
+    retried = seconds["retry"] / (seconds["cleanup"] + seconds["ours, bridge"])
+    ratios = {
+        "bridge / critical path": seconds["ours, bridge"] / critical,
+        "host / critical path": seconds["ours, host"] / critical,
+        "bridge / critical path with the engine's own starts": seconds["ours, bridge"] / floors["bridge"],
+        "host / critical path with the engine's own starts": seconds["ours, host"] / floors["host"],
+        "bridge / up --wait": seconds["ours, bridge"] / seconds["up --wait, bridge"],
+        "host / up --wait": seconds["ours, host"] / seconds["up --wait, host"],
+        "bridge / batches": seconds["ours, bridge"] / seconds["batches, bridge"],
+        "bridge / one by one": seconds["ours, bridge"] / seconds["one by one, bridge"],
+        "interval 5 s / interval 1 s": seconds["ours, bridge, interval 5 s"] / seconds["ours, bridge"],
+        "retry of one / deploying all again": retried,
+        "controller CPU per service, ms": 1000 * seconds["cpu"] / len(AFTER),
+    }
+    return {"seconds": seconds, "rounds": rounds, "ratios": ratios, "goals": dict(GOALS)}
+
+
+def _round(bench: Bench, say: Callable[[str], None]) -> dict[str, float]:
+    seconds: dict[str, float] = {}
 
     def ours(name: str, **how: Any) -> dict[str, float]:
         found = bench.ours(**how)
@@ -108,6 +146,9 @@ def measure(lab: Lab, say: Callable[[str], None]) -> dict[str, Any]:
         seconds[name] = bench.compose(steps, **how)
         say(f"{name}: {seconds[name]:.2f}")
 
+    for kind in ("bridge", "host"):
+        seconds[f"start, {kind}"] = bench.start_seconds(host=kind == "host")
+        say(f"the engine's start, {kind}: {seconds[f'start, {kind}']:.2f}")
     bridge = ours("ours, bridge", host=False)
     ours("ours, host", host=True, health=False)
     ours("ours, bridge, interval 5 s", host=False, interval=5)
@@ -117,18 +158,7 @@ def measure(lab: Lab, say: Callable[[str], None]) -> dict[str, Any]:
     peer("batches, bridge", [["--no-deps", *b] for b in batches(AFTER)], host=False)
     order = [name for batch in batches(AFTER) for name in batch]
     peer("one by one, bridge", [["--no-deps", name] for name in order], host=False)
-    ratios = {
-        "bridge / critical path": seconds["ours, bridge"] / critical,
-        "host / critical path": seconds["ours, host"] / critical,
-        "bridge / up --wait": seconds["ours, bridge"] / seconds["up --wait, bridge"],
-        "host / up --wait": seconds["ours, host"] / seconds["up --wait, host"],
-        "bridge / batches": seconds["ours, bridge"] / seconds["batches, bridge"],
-        "bridge / one by one": seconds["ours, bridge"] / seconds["one by one, bridge"],
-        "interval 5 s / interval 1 s": seconds["ours, bridge, interval 5 s"] / seconds["ours, bridge"],
-        "retry of one / deploying all again": retry["after failure"] / (bridge["cleanup"] + bridge["seconds"]),
-        "controller CPU per service, ms": 1000 * bridge["cpu"] / len(AFTER),
-    }
-    return {"seconds": seconds, "ratios": ratios, "goals": dict(GOALS)}
+    return {**seconds, "cleanup": bridge["cleanup"], "cpu": bridge["cpu"], "retry": retry["after failure"]}
 
 
 def _cpu() -> float:
@@ -140,6 +170,7 @@ def _cpu() -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.deploy", description=__doc__)
     parser.add_argument("--json", action="store_true", help="the whole result as JSON on stdout")
+    parser.add_argument("--repeat", type=int, default=1, help="how often; the least disturbed run of each counts")
     options = parser.parse_args()
     if why := cannot():
         print(f"no lab: {why}", file=sys.stderr)
@@ -148,14 +179,16 @@ def main() -> int:
     try:
         lab.up(["v2"])
         enter_network(lab.root)
-        result = measure(lab, lambda text: print(text, file=sys.stderr, flush=True))
+        result = measure(lab, options.repeat, lambda text: print(text, file=sys.stderr, flush=True))
     finally:
         lab.down()
     if options.json:
         print(json.dumps(result, indent=2))
     else:
         for name, value in result["ratios"].items():
-            print(f"{name:38} {value:7.2f}   goal {GOALS[name]:g}{'' if value <= GOALS[name] else '   MISSED'}")
+            goal = GOALS.get(name)
+            said = "" if goal is None else f"   goal {goal:g}" + ("" if value <= goal else "   MISSED")
+            print(f"{name:52} {value:7.2f}{said}")
     return 0
 
 
