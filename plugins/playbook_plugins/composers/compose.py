@@ -70,7 +70,7 @@ class ComposeBase(Composer[NoOptions]):
 
     def prepare(self, ctx: TrialContext, session: Session, share: Share) -> None:
         """Files and containers. What one service's container cannot be made for is told when that service starts."""
-        staging.put(ctx, session, share, self._overrides(share))
+        staging.put(ctx, session, share, self._overrides(share), _mounted(share))
         for definition, names in _by_definition(share).items():
             created = [n for n in names if not self._whole(share, n)]
             if created:
@@ -253,6 +253,15 @@ def _by_definition(share: Share) -> dict[Path, list[str]]:
     found: dict[Path, list[str]] = {}
     for service in share.services:
         found.setdefault(service.definition, []).append(service.name)
+    return found
+
+
+def _mounted(share: Share) -> list[str]:
+    """The relative paths that the share's services have in common with their node."""
+    found = []
+    for definition, names in _by_definition(share).items():
+        services = _load(share, definition, Problems()).services
+        found += [f for n in names if n in services for f in services[n].files if f.startswith("./")]
     return found
 
 

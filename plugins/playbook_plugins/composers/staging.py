@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+import itertools
+import posixpath
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 
 from playbook_kernel.api import ServiceFailed, Session, Share, TrialContext
 
@@ -25,22 +27,34 @@ def override(share: Share, definition: Path) -> str:
     return remote(share, f".playbook-{share.project}-{definition.name}.json")
 
 
-def put(ctx: TrialContext, session: Session, share: Share, overrides: Mapping[Path, bytes]) -> None:
-    """Put everything there. Raises TransferFailed, or ServiceFailed when there is too much."""
+def put(
+    ctx: TrialContext, session: Session, share: Share, overrides: Mapping[Path, bytes], mounted: Iterable[str] = ()
+) -> None:
+    """Put everything there. Raises TransferFailed, or ServiceFailed when there is too much.
+
+    ``mounted``: relative paths that containers will see. The engine makes a folder of each that is not there, and what
+    it makes is the trial's: it goes with it, and so do folders that uploads need.
+    """
     files: dict[str, tuple[Path, int]] = {}
     for definition in overrides:
         files[remote(share, definition.name)] = (definition, 0o644)
     if share.env_file is not None:
         files[remote(share, ".env")] = (share.env_file, 0o600)
     trees: dict[str, Path] = {}
-    for path in share.uploads:
-        target = remote(share, path.resolve().relative_to(share.directory.resolve()).as_posix())
+    names = [p.resolve().relative_to(share.directory.resolve()).as_posix() for p in share.uploads]
+    for path, name in zip(share.uploads, names, strict=True):
+        target = remote(share, name)
         if path.is_dir():
             trees[target] = path
         else:
             files.setdefault(target, (path, 0o644))
     _check_size(share, [p for p, _ in files.values()], list(trees.values()))
-    there = _look(session, [*files, *trees])
+    made = [_steps(share, name)[:-1] for name in names]
+    made += [s for s in (_steps(share, name) for name in mounted) if not any(n in files or n in trees for n in s)]
+    there = _look(session, list(dict.fromkeys([*files, *trees, *itertools.chain(*made)])))
+    for first in dict.fromkeys(next((n for n in steps if there[n] == "-"), "") for steps in made):
+        if first:
+            ctx.effects.intend("file", share.node.name, path=first, tree=True)
     for target, (source, mode) in files.items():
         _replace(ctx, session, share, target, there[target])
         session.put(source, target, mode=mode)
@@ -55,6 +69,12 @@ def put(ctx: TrialContext, session: Session, share: Share, overrides: Mapping[Pa
         effect = ctx.effects.intend("file", share.node.name, path=override(share, definition))
         session.put_bytes(data, override(share, definition))
         ctx.effects.done(effect)
+
+
+def _steps(share: Share, name: str) -> list[str]:
+    """A path and the folders above it that lie below the scenario's place on the node, the outermost first."""
+    parts = PurePosixPath(posixpath.normpath(name)).parts
+    return [] if ".." in parts else [remote(share, "/".join(parts[: n + 1])) for n in range(len(parts))]
 
 
 def _replace(ctx: TrialContext, session: Session, share: Share, target: str, there: str) -> None:

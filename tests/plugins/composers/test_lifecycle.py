@@ -137,20 +137,22 @@ def test_a_node_that_none_serves_is_told_with_each_reason(make: Make, node: str,
 @BOTH
 def test_down_needs_only_the_journal(lab: Lab, make: Make, generation: str) -> None:
     node = NODE_OF[generation]
-    services = {"a": {**SLEEP, "volumes": ["data:/data", "./note.txt:/note.txt"]}}
+    services = {"a": {**SLEEP, "volumes": ["data:/data", "./conf/note.txt:/note.txt", "./made/deep:/made"]}}
     lab.run(node, ["sh", "-c", f"find {STAGE} -mindepth 1 -delete; echo before >{STAGE}/.env; chmod 640 {STAGE}/.env"])
     try:
         one = make(generation, services, env=f"TOKEN={PLANTED}\n")
         directory = one.ctx.trial.scenario.directory
         (directory / "docker-compose.yml").write_text(json.dumps({"services": services, "volumes": {"data": {}}}))
-        (directory / "note.txt").write_text("note")
+        (directory / "conf").mkdir()
+        (directory / "conf/note.txt").write_text("note")
         one.ctx.trial = evolve(
-            one.ctx.trial, scenario=evolve(one.ctx.trial.scenario, uploads=(directory / "note.txt",))
+            one.ctx.trial, scenario=evolve(one.ctx.trial.scenario, uploads=(directory / "conf/note.txt",))
         )
         up(one)
         assert lab.run(node, ["cat", f"{STAGE}/.env"]).stdout == f"TOKEN={PLANTED}\n"
         assert lab.run(node, ["stat", "-c", "%a", f"{STAGE}/.env"]).stdout.strip() == "600"
         session = one.ctx.session(node)
+        assert lab.run(node, ["test", "-d", f"{STAGE}/made/deep"], check=False).returncode == 0
         kinds = {r.kind for r in composer_for(one.ctx, node).residue(session, "pk-life")}
         assert kinds == {"container", "network", "volume"}
         (directory / "docker-compose.yml").unlink()
@@ -159,7 +161,7 @@ def test_down_needs_only_the_journal(lab: Lab, make: Make, generation: str) -> N
             assert later.ctx.effects.open() == []
         assert docker(lab, node, "ps", "-aq") == ""
         assert docker(lab, node, "volume", "ls", "-q") == ""
-        assert lab.run(node, ["sh", "-c", f"cd {STAGE}; find . -type f; cat .env; stat -c %a .env"]).stdout.split() == [
+        assert lab.run(node, ["sh", "-c", f"cd {STAGE}; find . -mindepth 1; cat .env; stat -c %a .env"]).stdout.split() == [
             "./.env", "before", "640",
         ]  # fmt: skip
     finally:
