@@ -30,7 +30,8 @@ if [ "$l" = i ]; then setsid timeout -k 2 "$t" "$@" </dev/null 4<&- &
 else setsid timeout -k 2 "$t" "$@" <&4 4<&- & fi
 p=$!
 unset PLAYBOOK_OWNER
-trap 'kill -TERM -$p; { sleep 2; kill -KILL -$p; } >/dev/null 2>&1 &' TERM HUP INT
+k=
+trap 'kill -TERM -$p; { sleep 2; kill -KILL -$p; } >/dev/null 2>&1 & k=$!' TERM HUP INT
 {
 if [ "$l" = i ]; then read -r x <&4
 else exec 4<&-; while kill -0 $PPID; do sleep 1; done; fi
@@ -38,7 +39,7 @@ kill -TERM -$p; sleep 2; kill -KILL -$p
 } >/dev/null 2>&1 </dev/null & w=$!
 exec 4<&-
 while :; do wait $p; s=$?; kill -0 $p 2>/dev/null || break; done
-kill -KILL $w -$p 2>/dev/null
+kill -KILL $w $k -$p 2>/dev/null
 exit $s
 """
 
