@@ -74,7 +74,7 @@ def results_dir(options: Mapping[str, Any]) -> Path:
 
 def read(options: Mapping[str, Any]) -> Setup:
     """Read the configuration; problems are kept for the caller to raise."""
-    blocked, files = tuple(options.get("no_plugin", ())), tuple(options.get("plugin_files", ()))
+    blocked = tuple(options.get("no_plugin", ()))
     problems = Problems()
     where = sources(options)
     config = Loader(blocked=blocked).build(Reader, DriverRef(READER)).read(where, problems)
@@ -86,9 +86,14 @@ def read(options: Mapping[str, Any]) -> Setup:
             f"{runs} of {len(config.scenarios)} scenarios to run; results go to {where.results_dir}",
             err=True,
         )
-    given = (str(Path(f).resolve()) if f.endswith(".py") else f for f in files)
-    settings = PluginSettings(config.plugins, blocked, tuple(dict.fromkeys((*config.plugins.paths, *given))))
+    files = tuple(dict.fromkeys((*config.plugins.paths, *single_files(options))))
+    settings = PluginSettings(config.plugins, blocked, files)
     return Setup(where, config, problems, settings)
+
+
+def single_files(options: Mapping[str, Any]) -> list[str]:
+    """What ``--plugin`` named: absolute paths, or names of modules."""
+    return [str(Path(f).resolve()) if f.endswith(".py") else f for f in options.get("plugin_files", ())]
 
 
 def checked(options: Mapping[str, Any]) -> Setup:

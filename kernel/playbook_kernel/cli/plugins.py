@@ -1,44 +1,283 @@
-"""``plugins``: what is installed, what is quarantined, and why."""
+"""``plugins``: what is installed, what each one is and does, what is wrong with it, and leaving one out for good."""
 
 from __future__ import annotations
 
+import difflib
+import inspect
+import re
+from collections.abc import Iterator
 from typing import Any
 
+import attrs
 import click
+from attrs import field, frozen
 
-from playbook_kernel.drivers import KINDS
-from playbook_kernel.loading import Loader
+from playbook_kernel.config import Problems
+from playbook_kernel.drivers import KINDS, Driver, Reader
+from playbook_kernel.errors import ConfigError, DriverNotFound, PluginError
+from playbook_kernel.loading import BUILT_INS_ONLY, HookManager, Loader, Offer, load_hooks
+from playbook_kernel.loading.offers import normal, offers, unfit
+from playbook_kernel.model import DriverRef, PluginPolicy
 
-from .common import echo_json, json_option, table
+from .common import READER, echo_json, json_option, near, single_files, sources, table, warn
 from .main import Command
 
+ALL_KINDS = ("hooks", *KINDS, "command")
 
-@click.command(cls=Command)
-@click.option("--load", is_flag=True, help="Import every one of them, to see which fail.")
+
+class _Group(Command, click.Group):
+    """A group that is a command too."""
+
+    command_class = Command
+
+
+@frozen
+class Installed:
+    """What the installed distributions offer, looked at once, and what the user's files say about it."""
+
+    policy: PluginPolicy
+    blocked: tuple[str, ...]
+    files: tuple[str, ...]
+    by_kind: dict[str, list[Offer]] = field(repr=False)
+    loader: Loader
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One row an offer, in order of kind and name; nothing is imported."""
+        for kind in ALL_KINDS:
+            usable = self.loader.offers(kind)
+            for offer in self.by_kind[kind]:
+                yield {
+                    "kind": kind, "name": offer.name, "distribution": offer.distribution, "version": offer.version,
+                    "target": offer.target, "state": self.state(offer, usable),
+                }  # fmt: skip
+        for file in self.files:
+            yield {
+                "kind": "file", "name": near(file), "distribution": "", "version": "", "target": file, "state": "ok",
+            }  # fmt: skip
+
+    def state(self, offer: Offer, usable: list[Offer]) -> str:
+        """``ok``, or why it is not used."""
+        if offer not in usable:
+            return "disabled" if self._is_named(offer) else f"left out by {BUILT_INS_ONLY}"
+        if reason := unfit(offer):
+            return reason
+        rivals = [o for o in usable if o.name == offer.name]
+        pin = self.policy.prefer.get(f"{offer.kind}:{offer.name}") or self.policy.prefer.get(offer.name)
+        if len(rivals) > 1 and pin is None:
+            return "its name is taken twice"
+        return "ok" if pin is None or normal(pin) == offer.distribution else f"{pin} is preferred"
+
+    def _is_named(self, offer: Offer) -> bool:
+        names = {normal(n) if ":" not in n else n for n in (*self.blocked, *self.policy.disable)}
+        return bool(names & {normal(offer.name), f"{offer.kind}:{offer.name}", offer.distribution})
+
+    def find(self, name: str) -> Offer:
+        """The offer that a ``name`` or ``kind:name`` means, if it can mean only one. Raises PluginError."""
+        kind, _, short = name.rpartition(":")
+        every = [o for k in ALL_KINDS for o in self.by_kind[k]]
+        found = [o for o in every if o.name == short and kind in ("", o.kind)]
+        if not found and ":" in name:  # names of commands hold colons
+            found = [o for o in every if o.name == name]
+        if len({(o.kind, o.name) for o in found}) > 1:
+            raise PluginError(
+                f"{name!r} means several", hint=f"say one of {', '.join(f'{o.kind}:{o.name}' for o in found)}"
+            )
+        usable = [o for o in found if o in self.loader.offers(o.kind)]
+        if len(usable) > 1:
+            pinned = [o for o in usable if self.state(o, usable) == "ok"]
+            if len(pinned) != 1:
+                raise PluginError(f"{name!r} is offered twice: " + "; ".join(map(str, usable)))
+            usable = pinned
+        if not found:
+            close = difflib.get_close_matches(short, {o.name for o in every}, n=1)
+            raise DriverNotFound(f"no plugin is called {name!r}", hint=f"did you mean {close[0]!r}?" if close else None)
+        return (usable or found)[0]
+
+
+def installed(options: dict[str, Any]) -> Installed:
+    """Look at what is installed; problems of the user's files are left to ``validate``."""
+    from importlib.metadata import entry_points
+
+    points = entry_points()
+
+    def discover(*, group: str) -> Any:
+        return points.select(group=group)
+
+    blocked = tuple(options.get("no_plugin", ()))
+    reader = Loader(blocked=blocked, discover=discover).build(Reader, DriverRef(READER))
+    problems = Problems()
+    policy = reader.plugins(sources(options), problems)
+    if problems.items:
+        warn([*problems.items, "what the defaults file says of plugins may be incomplete"])
+    files = tuple(dict.fromkeys((*policy.paths, *single_files(options))))
+    by_kind = {kind: offers(kind, discover) for kind in ALL_KINDS}
+    return Installed(policy, blocked, files, by_kind, Loader(policy, blocked, files, discover))
+
+
+@click.group(cls=_Group, invoke_without_command=True)
+@json_option
+@click.pass_context
+def plugins(ctx: click.Context, /, *, as_json: bool) -> None:
+    """List what is installed, show one, find what is wrong, leave one out for good.
+
+    \b
+    Examples:  playbook-kernel plugins
+               playbook-kernel plugins show benchmark:script
+    """  # noqa: D301 - click wants the character
+    if ctx.invoked_subcommand is None:
+        _list(ctx.obj, None, as_json=as_json)
+
+
+@plugins.command("list")
+@click.option("--kind", type=click.Choice([*ALL_KINDS, "file"]), help="Only these.")
 @json_option
 @click.pass_obj
-def plugins(obj: dict[str, Any], *, load: bool, as_json: bool) -> None:
-    """List what is installed, and with --load what is quarantined and why."""
-    loader = Loader(blocked=tuple(obj.get("no_plugin", ())))
-    rows = []
-    for kind in ("hooks", *KINDS, "command"):
-        offers = loader.offers(kind)
-        for offer in offers:
-            twice = sum(o.name == offer.name for o in offers) > 1
-            if load and not twice:
-                loader.load(offer)
-            bad = next((q.reason for q in loader.quarantine if q.offer == offer), "")
-            state = "its name is taken twice" if twice else bad or "ok"
-            rows.append(
-                {
-                    "kind": kind, "name": offer.name, "distribution": offer.distribution, "version": offer.version,
-                    "target": offer.target, "state": state,
-                }
-            )  # fmt: skip
+def list_(obj: dict[str, Any], *, kind: str | None, as_json: bool) -> None:
+    """List what is installed; nothing is imported."""
+    _list(obj, kind, as_json=as_json)
+
+
+def _list(obj: dict[str, Any], kind: str | None, *, as_json: bool) -> None:
+    rows = [r for r in installed(obj).rows() if kind in (None, r["kind"])]
     if as_json:
         echo_json(rows)
     else:
         head = ["kind", "name", "distribution", "version", "target", "state"]
         table(head, [[r[h] for h in head] for r in rows])
-    if load and any(r["state"] != "ok" for r in rows):
+
+
+@plugins.command()
+@click.argument("name")
+@json_option
+@click.pass_obj
+def show(obj: dict[str, Any], *, name: str, as_json: bool) -> None:
+    """Show the plugin NAME (or KIND:NAME): what it is for, its options, where it comes from, its hooks in call order."""
+    there = installed(obj)
+    offer = there.find(name)
+    loaded = there.loader.load(offer)
+    about: dict[str, Any] = {
+        "kind": offer.kind, "name": offer.name, "distribution": offer.distribution, "version": offer.version,
+        "target": offer.target, "state": there.state(offer, there.loader.offers(offer.kind)),
+        "file": "", "doc": "", "options": [], "options_doc": "", "hooks": [],
+    }  # fmt: skip
+    if loaded is None:
+        [bad] = [q for q in there.loader.quarantine if q.offer == offer]
+        about["state"] = bad.reason
+    else:
+        about["file"] = _file(loaded)
+        about["doc"] = _doc(loaded)
+    if isinstance(loaded, type) and issubclass(loaded, Driver):
+        about["options"] = list(options_of(loaded.options_type))
+        about["options_doc"] = _doc(loaded.options_type)
+    elif offer.kind == "hooks" and loaded is not None:
+        about["hooks"] = hooks_of(load_hooks(there.loader), loaded)
+    elif isinstance(loaded, click.Command):
+        about["doc"] = loaded.help or ""
+    if as_json:
+        echo_json(about)
+    else:
+        _tell(about)
+    if loaded is None:
         raise click.exceptions.Exit(3)
+
+
+def _tell(about: dict[str, Any]) -> None:
+    click.echo(f"{about['kind']}:{about['name']}, of {about['distribution']} {about['version']}")
+    click.echo(f"{about['target']}" + (f", {near(about['file'])}" if about["file"] else ""))
+    if about["state"] != "ok":
+        click.echo(f"not used: {about['state']}")
+    if about["doc"]:
+        click.echo(f"\n{about['doc']}")
+    if about["options"]:
+        click.echo(f"\nOptions. {about['options_doc']}\n")
+        rows = [[o["name"], o["type"], "required" if o["required"] else o["default"]] for o in about["options"]]
+        table(["option", "type", "default"], rows)
+    for hook in about["hooks"]:
+        order = " > ".join(f"[{p}]" if p == about["name"] else p for p in hook["order"])
+        how = f", {hook['how']}" if hook["how"] else ""
+        click.echo(f"\n{hook['name']}({', '.join(hook['arguments'])}){how}\n  called: {order}")
+
+
+def _doc(thing: Any) -> str:
+    return inspect.cleandoc(vars(thing).get("__doc__") or "") if hasattr(thing, "__dict__") else ""
+
+
+def _file(thing: Any) -> str:
+    try:
+        file = inspect.getsourcefile(thing) or ""
+        line = "" if inspect.ismodule(thing) else f":{inspect.getsourcelines(thing)[1]}"
+    except (OSError, TypeError):
+        return ""
+    return f"{file}{line}"
+
+
+def options_of(holder: type[Any]) -> Iterator[dict[str, Any]]:
+    """Name, type and default of every option of a driver."""
+    for a in attrs.fields(holder):
+        required = a.default is attrs.NOTHING
+        default: Any = a.default
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+            default = "made anew" if default.takes_self else default.factory()
+        kind = a.type if isinstance(a.type, str) else inspect.formatannotation(a.type)
+        kind = re.sub(r"(\w+\.)+(?=\w)", "", kind)
+        yield {
+            "name": a.name, "type": kind, "required": required, "default": None if required else repr(default),
+        }  # fmt: skip
+
+
+def hooks_of(manager: HookManager, plugin: object) -> list[dict[str, Any]]:
+    """The hooks that a plugin takes part in, in the order of the lifecycle, each with all who take part, as called."""
+    found = []
+    lifecycle = list(vars(__import__("playbook_kernel.hookspecs", fromlist=["x"])))
+    for caller in sorted(manager.get_hookcallers(plugin) or (), key=lambda c: lifecycle.index(c.name)):
+        impls = list(reversed(caller.get_hookimpls()))
+        mine = next(i for i in impls if i.plugin is plugin)
+        how = "wraps" if mine.wrapper or mine.hookwrapper else "tryfirst" * mine.tryfirst or "trylast" * mine.trylast
+        found.append(
+            {"name": caller.name, "arguments": mine.argnames, "how": how, "order": [i.plugin_name for i in impls]}
+        )
+    return found
+
+
+@plugins.command()
+@json_option
+@click.pass_obj
+def doctor(obj: dict[str, Any], *, as_json: bool) -> None:
+    """Import every plugin and say what is wrong: what cannot be used and why, conflicts, versions, slow imports.
+
+    Those of others are imported in processes of their own, so one that hangs or ends its process does no harm.
+    """
+    from .doctor import report
+
+    if not report(installed(obj), as_json=as_json):
+        raise click.exceptions.Exit(3)
+
+
+@plugins.command()
+@click.argument("name")
+@click.pass_obj
+def disable(obj: dict[str, Any], *, name: str) -> None:
+    """Leave the plugin NAME (or KIND:NAME, or a distribution) out of every run, in the defaults file."""
+    there = installed(obj)
+    distributions = {o.distribution for k in ALL_KINDS for o in there.by_kind[k]}
+    if normal(name) not in distributions:
+        there.find(name)
+    _write(obj, name, disabled=True)
+
+
+@plugins.command()
+@click.argument("name")
+@click.pass_obj
+def enable(obj: dict[str, Any], *, name: str) -> None:
+    """Use the plugin NAME again."""
+    there = installed(obj)
+    if name not in there.policy.disable:
+        listed = ", ".join(there.policy.disable) or "nothing"
+        raise ConfigError([f"{name!r} is not disabled"], hint=f"the defaults file disables {listed}")
+    _write(obj, name, disabled=False)
+
+
+def _write(obj: dict[str, Any], name: str, *, disabled: bool) -> None:
+    reader = Loader(blocked=tuple(obj.get("no_plugin", ()))).build(Reader, DriverRef(READER))
+    file = reader.disable(sources(obj), name, disabled=disabled)
+    click.echo(f"plugin {name} is {'disabled' if disabled else 'enabled'} now, in {near(str(file))}")
