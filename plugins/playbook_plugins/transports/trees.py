@@ -32,6 +32,10 @@ class Tar:
         assert self._popen.stderr is not None
         self._said.append(self._popen.stderr.read())
 
+    def listened(self) -> None:
+        """Wait until all that it said is here: its pipe must not be closed under the reader."""
+        self._drain.join(5.0)
+
     def read(self) -> bytes:
         """The next piece of the stream; nothing at its end."""
         assert self._popen.stdout is not None
@@ -55,7 +59,7 @@ class Tar:
         except subprocess.TimeoutExpired as error:
             raise TransferFailed(self._node, f"{self._what}: tar did not end") from error
         current().check()
-        self._drain.join(1.0)
+        self.listened()
         if status:
             text = b"".join(self._said).decode("utf-8", "replace").strip().splitlines()
             raise TransferFailed(self._node, f"{self._what}: {text[0] if text else f'tar exited {status}'}")
@@ -76,6 +80,7 @@ def _running(argv: list[str], node: str, what: str, *, feed: bool) -> Iterator[T
             if popen.poll() is None:
                 popen.kill()
             popen.wait()
+            tar.listened()
 
 
 @contextlib.contextmanager
