@@ -5,6 +5,7 @@ hook                   called                              for
 =====================  ==================================  ============================================
 playbook_register      historic                            drivers made in code
 playbook_plan          each in turn, in the parent         filter, reorder, repeat, sweep
+playbook_preflight     all, in the parent; merged          which nodes cannot serve now, and why
 playbook_discover      all, per node; merged               facts of a node
 playbook_deploy        first result                        bring the services up
 playbook_healthcheck   all; every verdict must be good     fit to be measured?
@@ -73,6 +74,19 @@ def playbook_plan(ctx: CampaignContext, scenarios: Sequence[Scenario]) -> Sequen
     """Return another sequence of scenarios: filtered, reordered, repeated or swept; None leaves it as it is.
 
     Each implementation gets what the one before it returned. Runs in the parent before anything is touched.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def playbook_preflight(
+    ctx: CampaignContext, nodes: Sequence[Node], scenarios: Sequence[Scenario]
+) -> Mapping[str, str] | None:
+    """Say which of these nodes cannot serve now, and why, by name: scenarios that need one fail without a trial.
+
+    Called in the parent before the first trial, with every node that ``scenarios`` use; and again with a node that could
+    not serve, or that a trial failed on, before its next use. Answers are merged. Must change nothing on a node.
 
     .. versionadded:: 0.1
     """

@@ -37,6 +37,7 @@ from playbook_kernel.model.codec import encode
 from playbook_kernel.scope import Cancel
 
 from . import resume
+from .fitness import Fitness
 from .host import run_trial
 from .interrupt import Interrupts
 from .job import Job, Patience, PluginSettings, perform
@@ -103,6 +104,7 @@ class _Campaign:
     log: Any = field(init=False)
     journal: Journal = field(init=False)
     ctx: CampaignContext = field(init=False)
+    fitness: Fitness = field(init=False)
     _results: list[ScenarioResult] = field(factory=list)
     _reports: list[Path] = field(factory=list)
     _warnings: list[str] = field(factory=list)
@@ -125,6 +127,14 @@ class _Campaign:
             self.plan.config.reporters,
         )
         self.interrupts = Interrupts(self.cancel, self.folder)
+        self.fitness = Fitness(
+            self.hooks,
+            self.ctx,
+            self.cancel,
+            self.plan.config.policy.retry_interval,
+            self.request.patience.grace,
+            lambda message: self.tell(Warned(message)),
+        )
         self._warnings += dict.fromkeys((*self.plan.warnings, *self.past.warnings))
         self._interruptions = self.past.interruptions
         self._trials = sum(map(len, self.past.kept.values()))
@@ -145,6 +155,8 @@ class _Campaign:
             kept = tuple(t.trial for trials in self.past.kept.values() for t in trials)
             self._interruptions += ("; ".join([f"gone on with at {now()}", *self.past.notes]),)
             self.tell(CampaignResumed(kept, self.past.notes))
+        to_run = [s for s in scenarios if not self._why_not(s) and self._attempts_left(s)]
+        self.fitness.look(to_run, [n for s in to_run for n in s.node_names])
         for index, scenario in enumerate(scenarios):
             why = self._why_not(scenario)
             if why:
@@ -227,7 +239,12 @@ class _Campaign:
                 self._wait(f"before attempt {len(done) + 1} of {scenario.name}", policy.retry_interval)
                 if self.cancel.requested:
                     break
+            if why := self.fitness.why_not(scenario):
+                return _verdict(scenario, "failed", why, tuple(done))
+            if self.cancel.requested:
+                return _verdict(scenario, "cancelled", self.cancel.reason, tuple(done))
             done.append(self._trial(scenario, len(done) + 1))
+            self.fitness.learn(done[-1])
         last = done[-1]
         return _verdict(scenario, last.status, _reason(last), tuple(done))
 

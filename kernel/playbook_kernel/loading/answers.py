@@ -34,6 +34,8 @@ def answer(hook: str, said: Any) -> Any:
         return None
     if hook == "playbook_discover":
         return dict(_fits(hook, said, Mapping))
+    if hook == "playbook_preflight":
+        return {str(k): str(v) for k, v in _fits(hook, said, Mapping).items()}
     if kind := _ONE.get(hook):
         return _fits(hook, said, kind)
     if kind := _MANY.get(hook):

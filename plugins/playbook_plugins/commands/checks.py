@@ -7,7 +7,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from attrs import field, frozen
-from playbook_kernel.api import CommandContext, Composer, DriverRef, Node, PlaybookError, Session, Transport, within
+from playbook_kernel.api import (
+    CampaignContext,
+    CommandContext,
+    Composer,
+    DriverRef,
+    Node,
+    PlaybookError,
+    Session,
+    Transport,
+    within,
+)
 
 from playbook_plugins import discovery
 from playbook_plugins.deployment.choose import PREFERENCE
@@ -16,12 +26,14 @@ from playbook_plugins.discovery import BUSY_WARN, CLOCK_WARN
 CONNECT_SECONDS = 20.0
 LOOK_SECONDS = 40.0
 DISK_CRITICAL, DISK_WARN = 95.0, 85.0
-"""Percent of a file system in use."""
+"""Percent of a file system in use; critical only if less than DISK_ROOM KiB are free, too."""
+DISK_ROOM = 10 * 2**20
 MEMORY_WARN = 90.0
 LOAD_WARN = 2.0
 """Processes that want to run, per processor."""
 
 Status = Literal["healthy", "degraded", "unhealthy"]
+Context = CommandContext | CampaignContext
 
 _DISKS = r"""
 for d in "$@"; do
@@ -44,7 +56,10 @@ class Verdict:
     data: Mapping[str, Any] = field(factory=dict)
 
 
-def examine(ctx: CommandContext, node: Node) -> list[Verdict]:
+_fitted: dict[tuple[str, str, str], Verdict] = {}
+
+
+def examine(ctx: Context, node: Node) -> list[Verdict]:
     """Every check of a node; never raises for what the node does."""
     found: list[Verdict] = []
     began = time.monotonic()
@@ -119,8 +134,22 @@ def _accelerators(node: Node, found: list[Mapping[str, Any]]) -> Verdict:
     return Verdict(node.name, "accelerators", "degraded" if busy else "healthy", detail, data={"found": found})
 
 
-def _engine(ctx: CommandContext, node: Node, session: Session, facts: Mapping[str, Any]) -> Verdict:
-    """Whether a composer fits, by the same rule as deployment: what is asked for, or else Compose V2, then V1."""
+def _engine(ctx: Context, node: Node, session: Session, facts: Mapping[str, Any]) -> Verdict:
+    """Whether a composer fits, by the same rule as deployment: what is asked for, or else Compose V2, then V1.
+
+    What fitted an engine of a version fits it again: of a node that is looked at twice, only the engine is asked.
+    """
+    version = facts.get("docker")
+    known = (node.name, node.composer, str(version))
+    if version and known in _fitted:
+        return _fitted[known]
+    found = _fits(ctx, node, session, facts)
+    if version and found.status == "healthy":
+        _fitted[known] = found
+    return found
+
+
+def _fits(ctx: Context, node: Node, session: Session, facts: Mapping[str, Any]) -> Verdict:
     names = [node.composer] if node.composer != "auto" else [*PREFERENCE]
     if node.composer == "auto" and node.transport.use == "local":
         names.append("process")
@@ -148,7 +177,8 @@ def _disks(node: Node, session: Session, facts: Mapping[str, Any]) -> Iterator[V
         worst = max(worst, used)
         words.append(f"{mount} {used:.0f}% in use, {free / 2**20:.1f} GiB free")
     if words:
-        status: Status = "unhealthy" if worst > DISK_CRITICAL else "degraded" if worst > DISK_WARN else "healthy"
+        full = any(used > DISK_CRITICAL and free < DISK_ROOM for used, free in seen.values())
+        status: Status = "unhealthy" if full else "degraded" if worst > DISK_WARN else "healthy"
         yield Verdict(node.name, "disk", status, "; ".join(words), data={"used_percent": round(worst, 1)})
     for row in rows:
         if row[:1] == ["load"] and facts.get("cpus"):
