@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from attrs import fields, has
+from attrs import NOTHING, fields, has
 from playbook_kernel.api import CampaignResult
 
 Schema = dict[str, Any]
@@ -43,7 +43,7 @@ def _object(cls: type[Any], found: dict[str, Schema]) -> Schema:
     return {
         "description": " ".join(" ".join(said).split()).replace("``", "`"),
         "type": "object",
-        "required": [f.name for f in fields(cls)],
+        "required": [f.name for f in fields(cls) if f.default is NOTHING],
         "properties": {f.name: _of(hints[f.name], found) for f in fields(cls)},
     }
 
