@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
+
 import pytest
 
 from tests.lab.fixtures import lab
 
 __all__ = ["lab"]
+
+# Other campaigns of this machine are no business of these tests; on nodes of the lab the real place is used.
+os.environ["PLAYBOOK_LOCK_DIR"] = tempfile.mkdtemp(prefix="playbook-locks-")
+atexit.register(shutil.rmtree, os.environ["PLAYBOOK_LOCK_DIR"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

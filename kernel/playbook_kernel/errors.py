@@ -12,6 +12,7 @@
     - HostKeyRejected                 config
     - AuthenticationFailed            config
     - MissingTool                     node      a tool that the node must have is not there
+    - NodeInUse                                 another campaign is at work on it
   x CommandFailed                  1  command   a command ended with a non-zero status
     - CommandTimeout                  timeout   it was killed because its deadline passed
   x TransferFailed                 1  node      a file did not arrive whole
@@ -112,6 +113,14 @@ class AuthenticationFailed(NodeError):
 
 class MissingTool(NodeError):
     """A tool that the node must have is not there."""
+
+
+class NodeInUse(NodeError):
+    """Another campaign is at work on the node; ``ours``: it is a process of this very run, which must be about to end."""
+
+    def __init__(self, node: str, who: str, *, ours: bool = False) -> None:
+        self.ours = ours
+        super().__init__(node, f"is in use by another campaign: {who}", hint="--wait waits until it is free")
 
 
 class CommandFailed(PlaybookError):

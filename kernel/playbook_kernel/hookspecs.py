@@ -6,6 +6,7 @@ hook                   called                              for
 playbook_register      historic                            drivers made in code
 playbook_plan          each in turn, in the parent         filter, reorder, repeat, sweep
 playbook_preflight     all, in the parent; merged          which nodes cannot serve now, and why
+playbook_claim         all, per node, again and again      keep other campaigns off a node
 playbook_discover      all, per node; merged               facts of a node
 playbook_deploy        first result                        bring the services up
 playbook_healthcheck   all; every verdict must be good     fit to be measured?
@@ -22,7 +23,7 @@ carries the name of the plugin it came from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -87,6 +88,17 @@ def playbook_preflight(
 
     Called in the parent before the first trial, with every node that ``scenarios`` use; and again with a node that could
     not serve, or that a trial failed on, before its next use. Answers are merged. Must change nothing on a node.
+
+    .. versionadded:: 0.1
+    """
+
+
+@hookspec
+def playbook_claim(ctx: TrialContext, node: Node, session: Session) -> Callable[[], None] | None:
+    """Keep other campaigns off a node while this process lives; return what gives it back.
+
+    Called for every node before anything is changed, for several nodes at once, and again every few seconds: to renew
+    the claim, or to make it again when it was lost. Must change nothing else. Raises NodeInUse.
 
     .. versionadded:: 0.1
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -29,6 +30,10 @@ NEWEST = "newest"
 )
 @click.option("--rerun-failed", metavar="RUN", help="Go on with a run, and try again what failed in it.")
 @click.option("--accept-changes", is_flag=True, help="Go on although the configuration has changed since.")
+@click.option(
+    "--wait", is_flag=False, flag_value=math.inf, type=float, default=0.0, metavar="[SECONDS]",
+    help="Wait while another campaign is at work on the nodes.",
+)  # fmt: skip
 @json_option
 @click.pass_obj
 def run(
@@ -41,6 +46,7 @@ def run(
     resume: str | None,
     rerun_failed: str | None,
     accept_changes: bool,
+    wait: float,
     as_json: bool,
 ) -> None:
     """Run the scenario NAME, or all of them with --all.
@@ -90,6 +96,7 @@ def run(
         tuple(sys.argv),
         only=None if names is None else tuple(names),
         resume=earlier,
+        wait=wait,
     )
     outcome = campaign.run(plan, request, setup.hooks, setup.loader)
     if as_json:

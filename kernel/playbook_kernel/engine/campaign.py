@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from attrs import define, evolve, field, frozen
 
 from playbook_kernel import __version__, logs
 from playbook_kernel.context import CampaignContext
-from playbook_kernel.errors import ConfigError
+from playbook_kernel.errors import ConfigError, NodeError
 from playbook_kernel.loading import HookManager, Loader, origin
 from playbook_kernel.model import (
     CampaignEnded,
@@ -37,12 +39,14 @@ from playbook_kernel.model.codec import encode
 from playbook_kernel.scope import Cancel
 
 from . import resume
+from .claims import claimed
 from .fitness import Fitness
-from .host import run_trial
+from .host import merged, run_trial
 from .interrupt import Interrupts
 from .job import Job, Patience, PluginSettings, perform
 from .journal import Journal
 from .plan import Plan
+from .recover import Recovered, claim_job, cleanup_open, open_trials, used_nodes
 from .store import JOURNAL, LOG, new_run, now, run_lock, save_campaign, save_trial, set_aside, trial_folder, trial_id
 
 _NEVER_AGAIN = ("config", "plugin", "cancelled")
@@ -52,7 +56,8 @@ _NEVER_AGAIN = ("config", "plugin", "cancelled")
 class RunRequest:
     """How a plan is to be run. ``name`` becomes part of the run folder's name; ``only``: what was asked for by name.
 
-    ``resume``: go on with that run, and do not begin a new one.
+    ``wait``: how many seconds to wait for nodes that another campaign is at work on. ``resume``: go on with that run, and
+    do not begin a new one.
     """
 
     results_dir: Path
@@ -64,6 +69,7 @@ class RunRequest:
     command: tuple[str, ...] = ()
     patience: Patience = field(factory=Patience)
     only: tuple[str, ...] | None = None
+    wait: float = 0.0
     resume: resume.Resume | None = None
 
 
@@ -80,14 +86,20 @@ class Outcome:
 def run(plan: Plan, request: RunRequest, hooks: HookManager, loader: Loader) -> Outcome:
     """Run a plan. Raises ConfigError when results cannot be kept; everything later is part of the result.
 
-    Raises ConfigError, too, when a run that is to be resumed was not of this configuration.
+    Raises ConfigError, too, when a run that is to be resumed was not of this configuration, and NodeError when another
+    campaign is at work on one of its nodes.
     """
     again = request.resume
     folder = again.run if again else new_run(request.results_dir, request.name)
     with run_lock(folder, patience=again.patience if again else 0.0) as lock:
-        past = resume.take_up(again, plan, request.plugins, lock) if again else resume.first(folder, plan)
+        past = resume.check(again, plan) if again else resume.first(folder, plan)
         logs.configure(request.log_level, run_log=folder / LOG, text_dir=request.log_dir)
-        return _Campaign(plan, request, hooks, loader, folder, lock, past).run()
+        try:
+            return _Campaign(plan, request, hooks, loader, folder, lock, past).run()
+        except NodeError:  # refused before anything was begun
+            if not again:
+                shutil.rmtree(folder)
+            raise
 
 
 @define(eq=False)
@@ -112,6 +124,7 @@ class _Campaign:
     _trials: int = 0
     _ran: bool = False
     _interruptions: tuple[str, ...] = ()
+    _telling: threading.RLock = field(factory=threading.RLock)
     _started: str = field(factory=now)
     _began: float = field(factory=time.monotonic)
 
@@ -135,26 +148,45 @@ class _Campaign:
             self.request.patience.grace,
             lambda message: self.tell(Warned(message)),
         )
-        self._warnings += dict.fromkeys((*self.plan.warnings, *self.past.warnings))
-        self._interruptions = self.past.interruptions
-        self._trials = sum(map(len, self.past.kept.values()))
+        self._warnings += self.plan.warnings
 
     def run(self) -> Outcome:
         with self.interrupts.watched():
             return self._run()
 
     def _run(self) -> Outcome:
-        scenarios = self.plan.scenarios
-        names = tuple(s.name for s in scenarios)
+        names = tuple(s.name for s in self.plan.scenarios)
         try:
-            self.journal.append([self._beginning(names)])
-        except OSError as error:
-            raise ConfigError([f"{self.folder}: the journal cannot be written: {error.strerror}"]) from error
-        self.tell(CampaignStarted(self.folder.name, str(self.folder), names))
+            if not self.request.resume:
+                self._begin(names)
+            self.tell(CampaignStarted(self.folder.name, str(self.folder), names))
+            with claimed(self._claim(), self.journal, self.tell, self.cancel, self.lock):
+                if self.request.resume:
+                    self._begin(names)
+                    self._go_on(self.request.resume)
+                return self._all()
+        finally:
+            self.journal.close()
+
+    def _claim(self) -> Job:
+        used = {n for s in self.plan.runnable for n in s.node_names}
         if self.request.resume:
-            kept = tuple(t.trial for trials in self.past.kept.values() for t in trials)
-            self._interruptions += ("; ".join([f"gone on with at {now()}", *self.past.notes]),)
-            self.tell(CampaignResumed(kept, self.past.notes))
+            used |= used_nodes(open_trials(self.folder))
+        if self.request.in_process or not self.hooks.hook.playbook_claim.get_hookimpls():
+            used = set()
+        nodes = {n: v for n, v in self.plan.config.nodes.items() if n in used}
+        job = claim_job(self.folder, nodes, self.request.plugins, mark=self.past.mark)
+        return evolve(job, wait=self.request.wait, log_level=self.request.log_level, patience=self.request.patience)
+
+    def _go_on(self, again: resume.Resume) -> None:
+        self.past = resume.take_up(again, self.past, self.plan, self.request.plugins, self.lock, self.journal)
+        self._warnings[:] = dict.fromkeys((*self._warnings, *self.past.warnings))
+        self._trials = sum(map(len, self.past.kept.values()))
+        self._interruptions = (*self.past.interruptions, "; ".join([f"gone on with at {now()}", *self.past.notes]))
+        self.tell(CampaignResumed(tuple(t.trial for of in self.past.kept.values() for t in of), self.past.notes))
+
+    def _all(self) -> Outcome:
+        scenarios = self.plan.scenarios
         to_run = [s for s in scenarios if not self._why_not(s) and self._attempts_left(s)]
         self.fitness.look(to_run, [n for s in to_run for n in s.node_names])
         for index, scenario in enumerate(scenarios):
@@ -166,26 +198,43 @@ class _Campaign:
             self._keep(self._scenario(scenario))
             if self._ran:
                 self._pause(scenarios[index + 1 :])
+        self._tidy()
         result = self._result(final=True)
         self._safely("the results", lambda: save_campaign(self.folder, result))
         self._note("campaign_ended", "", {"status": result.status})
         counts = {s: result.count(s) for s in ("completed", "failed", "skipped", "cancelled")}
         self.tell(CampaignEnded(result.status, counts, result.seconds))
         self._report(result)
-        self.journal.close()
         failed = result.count("failed") or result.count("cancelled")
         code = self.interrupts.code or (1 if failed else 0)
         return Outcome(result, self.folder, code, tuple(self._reports))
 
-    def _beginning(self, names: tuple[str, ...]) -> tuple[str, str, Mapping[str, Any]]:
+    def _tidy(self, nodes: Collection[str] | None = None) -> None:
+        """Try again what could not be undone on these nodes, or on all: a node that was away may be back."""
+        if self.cancel.requested or all(t.clean for r in self._results for t in r.trials):
+            return
+        due = [s for s in open_trials(self.folder) if s.ended and (nodes is None or used_nodes([s]) & {*nodes})]
+        of, plugins = self.plan.config.nodes, self.request.plugins
+        done: list[Recovered] = []
+        self._safely(
+            "what a later cleanup did",
+            lambda: done.extend(cleanup_open(self.folder, of, plugins, self.tell, self.lock, self.journal, due)),
+        )
+        cleaned = {r.trial: r.result for r in done}
+        for at, result in enumerate(self._results):
+            trials = tuple(merged(t, cleaned[t.trial]) if t.trial in cleaned else t for t in result.trials)
+            self._results[at] = evolve(result, trials=trials)
+
+    def _begin(self, names: tuple[str, ...]) -> None:
         entry = {"tool": _tool(), "command": list(self.request.command), **self.past.config}
-        if self.request.resume:
-            return "resumed", "", entry
-        only = self.request.only
-        return "campaign", "", {
-            "run": self.folder.name, "mark": self.past.mark, "scenarios": names,
-            "only": None if only is None else list(only), **entry,
-        }  # fmt: skip
+        kind, only = "resumed", self.request.only
+        if not self.request.resume:
+            first = {"run": self.folder.name, "mark": self.past.mark, "scenarios": names}
+            kind, entry = "campaign", {**first, "only": None if only is None else list(only), **entry}
+        try:
+            self.journal.append([(kind, "", entry)])
+        except OSError as error:
+            raise ConfigError([f"{self.folder}: the journal cannot be written: {error.strerror}"]) from error
 
     # -- which, and whether ---------------------------------------------------------------------------------------
 
@@ -271,6 +320,7 @@ class _Campaign:
 
     def _trial(self, scenario: Scenario, attempt: int) -> TrialResult:
         self._ran = True
+        self._tidy(scenario.node_names)
         trial = Trial(self._next_id(scenario), scenario, attempt)
         directory = trial_folder(self.folder, scenario.name, trial.id, attempt)
         entry = {
@@ -330,6 +380,10 @@ class _Campaign:
 
     def tell(self, event: Event) -> None:
         """Give an event to every plugin that watches; one that raises is told once, and harms nobody."""
+        with self._telling:
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
         if isinstance(event, Warned) and not event.trial:
             self._warnings.append(event.message)
         _, errors = self.hooks.call_isolated("playbook_event", ctx=self.ctx, event=event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import queue
 import shutil
@@ -127,6 +128,8 @@ class TrialHost:
         """Answer the child until it is over; returns why it was given up, if it was."""
         timeouts, patience = self.job.trial.scenario.timeouts, self.job.patience
         limit = sum(timeouts.of(p) + 2 * patience.grace for p in PHASES) + patience.silence
+        if self.job.mode == "claim":
+            limit = math.inf
         heard = time.monotonic()
         while True:
             batch: list[tuple[str, Any]] = []
@@ -264,6 +267,7 @@ def merged(result: TrialResult, cleanup: TrialResult) -> TrialResult:
         phases=phases,
         residue=cleanup.residue,
         clean=cleanup.clean,
+        emergencies=result.emergencies + 1,
         warnings=(*result.warnings, *cleanup.warnings, f"an emergency cleanup was needed{why}"),
     )
 

@@ -15,6 +15,7 @@ from playbook_kernel.model import Event, Node, PluginPolicy, Trial, TrialResult
 from playbook_kernel.scope import Cancel
 
 from .effects import TrialEffects
+from .hold import hold
 from .phases import TrialRun
 from .sessions import SessionPool
 from .store import LOG
@@ -49,7 +50,10 @@ class Patience:
 
 @frozen
 class Job:
-    """One trial to run, or to clean up after (``mode``); ``effects`` are those that may still be there."""
+    """One trial to run, or to clean up after (``mode``); ``effects`` are those that may still be there.
+
+    ``survey``: only find out what is true of the nodes. ``claim``: hold them, after waiting ``wait`` seconds at most.
+    """
 
     run: str
     run_folder: Path
@@ -57,11 +61,12 @@ class Job:
     directory: Path
     nodes: Mapping[str, Node]
     plugins: PluginSettings = field(factory=PluginSettings)
-    mode: Literal["run", "cleanup"] = "run"
+    mode: Literal["run", "cleanup", "survey", "claim"] = "run"
     effects: tuple[Effect, ...] = ()
     facts: Mapping[str, Mapping[str, Any]] = field(factory=dict)
     log_level: str = "INFO"
     patience: Patience = field(factory=Patience)
+    wait: float = 0.0
 
 
 def perform(
@@ -95,11 +100,19 @@ def perform(
         build=loader.build,
         log=logs.logger(f"trial.{job.trial.scenario.name}"),
         facts={n: dict(f) for n, f in job.facts.items()},
-        emergency=job.mode == "cleanup",
+        emergency=job.mode != "run",
     )
     run = TrialRun(ctx, hooks, cancel, job.patience.grace)
     try:
-        return run.run() if job.mode == "run" else run.clean_up_only()
+        match job.mode:
+            case "run":
+                return run.run()
+            case "cleanup":
+                return run.clean_up_only()
+            case "survey":
+                return run.survey()
+            case "claim":
+                return hold(ctx, hooks, cancel, job.wait)
     finally:
         pool.close()
 

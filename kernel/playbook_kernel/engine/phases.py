@@ -102,6 +102,12 @@ class TrialRun:
         clean = self._phase("cleanup", self._cleanup, Cancel())
         return self._result("failed", started, began, clean=clean)
 
+    def survey(self) -> TrialResult:
+        """Find out what is true of the nodes, and nothing else."""
+        started, began = now(), time.monotonic()
+        good = self._phase("discover", self._discover, self.cancel)
+        return self._result("completed" if good else "failed", started, began, clean=True)
+
     def _result(self, status: Status, started: str, began: float, *, clean: bool) -> TrialResult:
         trial = self.ctx.trial
         return TrialResult(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -10,11 +11,17 @@ from attrs import evolve, frozen
 from playbook_kernel import logs
 from playbook_kernel.errors import ConfigError
 from playbook_kernel.model import DriverRef, Event, Node, Scenario, Service, Trial, TrialResult
+from playbook_kernel.scope import Cancel
 
-from .host import clean_up
+from .claims import claimed
+from .host import TrialHost, clean_up
 from .job import Job, PluginSettings
 from .journal import Journal, TrialState, read, trials
-from .store import JOURNAL, LOG, load_trial, run_lock
+from .sessions import LOCAL
+from .store import JOURNAL, LOG, load_trial, run_lock, run_mark
+
+ORPHAN_SECONDS = 20.0
+"""How long to wait for processes of a run whose parent has died: they leave when they notice it."""
 
 
 @frozen
@@ -39,37 +46,99 @@ def cleanup_run(
 ) -> list[Recovered]:
     """Clean up after every trial of a run that may have left something.
 
-    Waits for nobody: raises PlaybookError while a process of the run lives. Raises ConfigError when a node that the journal
-    names is not configured any more.
+    Raises PlaybookError while a process of the run lives, NodeError while another campaign is at work on one of its nodes,
+    and ConfigError when a node that the journal names is not configured any more.
     """
-    open_trials(run)
-    with run_lock(run) as lock:
-        return cleanup_open(run, nodes, plugins, tell, lock)
+    left = open_trials(run)
+    if not left:
+        return []
+    with run_lock(run, patience=ORPHAN_SECONDS) as lock, _journal(run) as journal:
+        job = claim_job(run, {n: nodes[n] for n in used_nodes(left) & nodes.keys()}, plugins)
+        with claimed(job, journal, tell, Cancel(), lock):
+            return cleanup_open(run, nodes, plugins, tell, lock, journal)
 
 
 def cleanup_open(
-    run: Path, nodes: Mapping[str, Node], plugins: PluginSettings, tell: Callable[[Event], None], lock: int
+    run: Path,
+    nodes: Mapping[str, Node],
+    plugins: PluginSettings,
+    tell: Callable[[Event], None],
+    lock: int,
+    journal: Journal,
+    left: Sequence[TrialState] | None = None,
 ) -> list[Recovered]:
-    """Like :func:`cleanup_run`, for whoever holds the run's lock."""
-    left = open_trials(run)
-    used = {n for t in left for n in (*t.nodes, *(e.node for e in t.open))}
-    if missing := sorted(used - nodes.keys() - {""}):
+    """Like :func:`cleanup_run`, for whoever holds the run's lock and its nodes; ``left``: only after these."""
+    left = open_trials(run) if left is None else left
+    if missing := sorted(used_nodes(left) - nodes.keys()):
         raise ConfigError([f"{run}: the run used node {n!r}, which is not configured now" for n in missing])
     done = []
+    for state in left:
+        result = clean_up(_job(run, state, nodes, plugins), state.open, journal, tell, lock)
+        journal.append([("recovered", state.trial, {"clean": result.clean})])
+        if not state.ended:
+            kept = finished(run, state)
+            status = "cancelled" if kept is None else kept.status
+            journal.append([("trial_ended", state.trial, {"status": status, "clean": result.clean})])
+        done.append(Recovered(state.trial, state.scenario, result))
+    return done
+
+
+def orphans(
+    folder: Path, nodes: Mapping[str, Node], plugins: PluginSettings, tell: Callable[[Event], None], *, remove: bool
+) -> tuple[dict[str, tuple[str, ...]], list[Recovered], tuple[str, ...]]:
+    """Find the trials, of whatever run, that left something on these nodes, and clean up after them (if ``remove``).
+
+    Nobody else is at work there: that is made sure of first. Returns the nodes by trial, what came of it, and what went
+    wrong while looking. What is done is written down in ``folder``. Raises NodeError.
+    """
+    with (
+        run_lock(folder) as lock,
+        _journal(folder) as journal,
+        claimed(claim_job(folder, nodes, plugins), journal, tell, Cancel(), lock),
+    ):
+        survey = _job(folder, TrialState("pk-survey-0", "survey", 1, ".", tuple(nodes)), nodes, plugins)
+        seen = TrialHost(evolve(survey, mode="survey"), journal, tell, Cancel(), lock).run()
+        found: dict[str, tuple[str, ...]] = {}
+        for node, facts in seen.facts.items():
+            for trial in facts.get("left_behind", ()):
+                found[trial] = (*found.get(trial, ()), node)
+        done = []
+        for trial, where in found.items() if remove else ():
+            state = TrialState(trial, "orphan", 1, trial, where)
+            entry = {"scenario": "orphan", "attempt": 1, "folder": trial, "nodes": list(where)}
+            journal.append([("trial", trial, entry)])
+            result = clean_up(_job(folder, state, nodes, plugins), (), journal, tell, lock)
+            journal.append([("recovered", trial, {"clean": result.clean})])
+            done.append(Recovered(trial, "orphan", result))
+    failure = seen.failure
+    return found, done, (failure.error,) if failure else ()
+
+
+@contextmanager
+def _journal(run: Path) -> Iterator[Journal]:
     logs.configure(run_log=run / LOG)
     journal = Journal(run / JOURNAL)
     try:
-        for state in left:
-            result = clean_up(_job(run, state, nodes, plugins), state.open, journal, tell, lock)
-            journal.append([("recovered", state.trial, {"clean": result.clean})])
-            if not state.ended:
-                kept = finished(run, state)
-                status = "cancelled" if kept is None else kept.status
-                journal.append([("trial_ended", state.trial, {"status": status, "clean": result.clean})])
-            done.append(Recovered(state.trial, state.scenario, result))
+        yield journal
     finally:
         journal.close()
-    return done
+
+
+def used_nodes(states: Sequence[TrialState]) -> set[str]:
+    """Every node that these trials may have left something on; this machine needs no name."""
+    return {n for t in states for n in (*t.nodes, *(e.node for e in t.open))} - {"", LOCAL}
+
+
+def claim_job(run: Path, nodes: Mapping[str, Node], plugins: PluginSettings, *, mark: str = "") -> Job:
+    """The job of the process that holds a run's nodes."""
+    mark = mark or _mark_of(run)
+    trial = Trial(f"pk-{mark}-claim-0", Scenario("claim", run, DriverRef("noop")))
+    return Job(run.name, run, trial, run, nodes, plugins, "claim")
+
+
+def _mark_of(run: Path) -> str:
+    records = read(run / JOURNAL) if (run / JOURNAL).exists() else []
+    return str(records[0].data.get("mark") or run_mark(run)) if records else run_mark(run)
 
 
 def finished(run: Path, state: TrialState) -> TrialResult | None:

@@ -8,20 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from playbook_kernel.errors import ConfigError
 from playbook_kernel.model import TrialResult
 
 from .digest import differences, digest
 from .job import PluginSettings
-from .journal import Record, TrialState, read, trials
+from .journal import Journal, Record, TrialState, read, trials
 from .plan import Plan
-from .recover import cleanup_open, finished
+from .recover import ORPHAN_SECONDS, cleanup_open, finished
 from .store import JOURNAL, load_campaign, run_mark
-
-_ORPHAN_SECONDS = 20.0
-"""How long to wait for processes of the run whose parent has died: they leave when they notice it."""
 
 
 @frozen
@@ -52,7 +49,7 @@ class Resume:
     run: Path
     again: bool = False
     accept: bool = False
-    patience: float = _ORPHAN_SECONDS
+    patience: float = ORPHAN_SECONDS
 
 
 def first(run: Path, plan: Plan) -> Past:
@@ -67,11 +64,8 @@ def asked_for(run: Path) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
 
 
-def take_up(resume: Resume, plan: Plan, plugins: PluginSettings, lock: int) -> Past:
-    """Check that it is still the same campaign, clean up after what was under way, and find what is to be kept.
-
-    Raises ConfigError with the differences, before anything is touched.
-    """
+def check(resume: Resume, plan: Plan) -> Past:
+    """The beginning of a run that is to be gone on with. Raises ConfigError with whatever has changed since."""
     run = resume.run
     records = _records(run)
     campaign = _campaign(run, records)
@@ -84,27 +78,35 @@ def take_up(resume: Resume, plan: Plan, plugins: PluginSettings, lock: int) -> P
             [f"{run.name}: {what}" for what in changed],
             hint="--accept-changes goes on all the same; a run of its own compares better",
         )
-    recovered = cleanup_open(run, plan.config.nodes, plugins, lambda _event: None, lock)
-    states = trials(_records(run))
-    kept = _kept(run, states.values())
-    repeated = [r for r in recovered if r.trial not in {t.trial for of in kept.values() for t in of}]
-    notes = [f"the configuration has changed since the run began: {what}" for what in changed]
-    notes += [f"{r.trial} was under way when the run ended; it {_how(r.result)}" for r in repeated]
-    before = None
-    with contextlib.suppress(ConfigError):  # it died before the first verdict
-        before = load_campaign(run)
     return Past(
         str(campaign.data.get("mark") or run_mark(run)),
         {"salt": salt, "config": now, "changes": changed},
         campaign.utc,
-        before.seconds if before else 0.0,
-        tuple(campaign.data["command"]),
-        kept,
-        frozenset(s.trial for s in states.values() if s.open) | {t.trial for of in kept.values() for t in of},
-        resume.again,
-        before.interruptions if before else (),
-        before.warnings if before else (),
-        tuple(notes),
+        command=tuple(campaign.data["command"]),
+        again=resume.again,
+        notes=tuple(f"the configuration has changed since the run began: {what}" for what in changed),
+    )
+
+
+def take_up(resume: Resume, past: Past, plan: Plan, plugins: PluginSettings, lock: int, journal: Journal) -> Past:
+    """Clean up after what was under way, and find what is to be kept."""
+    run = resume.run
+    recovered = cleanup_open(run, plan.config.nodes, plugins, lambda _event: None, lock, journal)
+    states = trials(_records(run))
+    kept = _kept(run, states.values())
+    finished_ids = {t.trial for of in kept.values() for t in of}
+    notes = [f"{r.trial} was under way when the run ended; it {_how(r.result)}" for r in recovered]
+    before = None
+    with contextlib.suppress(ConfigError):  # it died before the first verdict
+        before = load_campaign(run)
+    return evolve(
+        past,
+        seconds=before.seconds if before else 0.0,
+        kept=kept,
+        used=frozenset(s.trial for s in states.values() if s.open) | finished_ids,
+        interruptions=before.interruptions if before else (),
+        warnings=before.warnings if before else (),
+        notes=(*past.notes, *(note for r, note in zip(recovered, notes, strict=True) if r.trial not in finished_ids)),
     )
 
 

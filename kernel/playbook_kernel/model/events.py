@@ -40,6 +40,13 @@ class CampaignResumed(Event):
 
 
 @frozen
+class NodesClaimed(Event):
+    """The nodes are ours until the campaign ends."""
+
+    nodes: tuple[str, ...] = ()
+
+
+@frozen
 class ScenarioSkipped(Event):
     """A scenario will not run, and why."""
 
@@ -181,6 +188,7 @@ EVENTS: Mapping[str, type[Event]] = {
     for cls in (
         CampaignStarted,
         CampaignResumed,
+        NodesClaimed,
         ScenarioSkipped,
         TrialStarted,
         PhaseStarted,

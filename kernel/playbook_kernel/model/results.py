@@ -151,7 +151,10 @@ Status = Literal["pending", "running", "completed", "failed", "skipped", "cancel
 
 @frozen
 class TrialResult:
-    """Everything known about one trial. ``clean``: it was verified that nothing of it is left on any node."""
+    """Everything known about one trial. ``clean``: it was verified that nothing of it is left on any node.
+
+    ``emergencies``: how often another process had to clean up after it.
+    """
 
     trial: str
     scenario: str
@@ -169,6 +172,7 @@ class TrialResult:
     residue: tuple[Residue, ...] = ()
     clean: bool | None = None
     warnings: tuple[str, ...] = ()
+    emergencies: int = 0
 
     @property
     def failure(self) -> PhaseOutcome | None:

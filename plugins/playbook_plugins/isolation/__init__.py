@@ -7,7 +7,7 @@ a node that could not be looked at is remembered.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from playbook_kernel.api import (
     Artifact,
@@ -26,6 +26,7 @@ from playbook_kernel.api import (
 )
 
 from . import compare, undo
+from .claim import Claim
 from .look import Seen, look, parse
 from .processes import end_processes, shared_memory
 
@@ -34,13 +35,22 @@ _MEMORY_SECONDS = 15
 """How long an accelerator's driver may take to give memory back."""
 
 
+@hookimpl
+def playbook_claim(ctx: TrialContext, node: Node, session: Session) -> Callable[[], None]:
+    """Hold the node's lock."""
+    claim: Claim = ctx.stash.setdefault(f"{__name__}.{node.name}", Claim(ctx, session))
+    claim.renew()
+    return claim.release
+
+
 @hookimpl(tryfirst=True)
 def playbook_discover(ctx: TrialContext, node: Node, session: Session) -> Mapping[str, Fact]:
     """The first look. A node that still has things of other trials says so."""
     text = look(session, node.stage_dir)
+    others = sorted(parse(text).trials() - {ctx.trial.id})
+    if ctx.emergency:  # nothing is going to be done
+        return {"left_behind": list[object](others)}
     ctx.effects.intend(EFFECT, node.name, seen=text)
-    seen = parse(text)
-    others = sorted(seen.trials() - {ctx.trial.id})
     if node.transport.use == "local":  # its other users are no business of ours, and may be at work
         others = []
     if others:
