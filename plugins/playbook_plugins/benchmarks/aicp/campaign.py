@@ -42,6 +42,7 @@ class Campaign:
     dataset: Dataset
     outputs: Outputs
     say: Callable[[str], None]
+    name: str = ""
     outcomes: list[Outcome] = field(factory=list)
     found: Found | None = None
     _profiled: bool = False
@@ -309,10 +310,11 @@ def _first_error(outcomes: Sequence[Outcome]) -> str:
     return ""
 
 
-def prepare(
-    client: Client, directory: Path, say: Callable[[str], None], metadata: Mapping[str, str] | None = None
-) -> Campaign:
-    """Check everything that can be checked before the first request. Raises OptionError."""
+def prepare(client: Client, directory: Path, say: Callable[[str], None], name: str = "") -> Campaign:
+    """Check everything that can be checked before the first request. Raises OptionError.
+
+    ``name`` tells several loads of one file apart.
+    """
     options = client.options
     if not options.base_url or not options.model:
         missing = [name for name in ("base_url", "model") if not getattr(options, name)]
@@ -327,9 +329,10 @@ def prepare(
     if options.enable_auto_batch:
         rows.check_limits("goodput", options.goodput)
     dataset = open_dataset(options)
-    client.options = options = evolve(options, case_id=options.case_id or str(uuid.uuid1()))
-    said = {**(metadata or {}), **options.metadata, "case_id": str(options.case_id)}
-    return Campaign(client, dataset, Outputs(directory, options.result_filename, said), say)
+    case = "-".join(filter(None, [options.case_id or str(uuid.uuid1()), name]))
+    client.options = options = evolve(options, case_id=case)
+    said = {**options.metadata, "case_id": case}
+    return Campaign(client, dataset, Outputs(directory, options.result_filename, said), say, name)
 
 
 def self_measure(client: Client, say: Callable[[str], None]) -> None:

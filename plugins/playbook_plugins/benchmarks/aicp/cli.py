@@ -72,22 +72,39 @@ def _metavar(attribute: Attribute[Any]) -> str:
     return kind.__doc__ if kind.__doc__ and "|" in kind.__doc__ else "X"
 
 
-def _options(parsed: argparse.Namespace, *, result_dir: str | None = None) -> Options:
-    """Defaults, then the file, then the flags. Raises OptionError."""
-    base = Options() if result_dir is None else Options(result_dir=result_dir)
+def _parts(parsed: argparse.Namespace) -> tuple[list[tuple[str, Options]], bool]:
+    """Defaults, then the file, then the flags, for each load; whether they go side by side. Raises OptionError."""
+    from .many import Part, expand
+
+    flags = {name: getattr(parsed, name) for name in BY_NAME if getattr(parsed, name, None) is not None}
+    parts, parallel = [Part("", {})], False
+    where = ""
     if parsed.config is not None:
+        where = f"{parsed.config}: "
         try:
-            base = fill(load_config(parsed.config), base)
-        except OptionError as error:
-            raise OptionError([f"{parsed.config}: {p}" for p in error.problems]) from None
+            parts, parallel = expand(load_config(parsed.config))
         except (OSError, ValueError) as error:
             raise OptionError([str(error)]) from None
-    given = {name: getattr(parsed, name) for name in BY_NAME if getattr(parsed, name, None) is not None}
-    if parsed.config is None and not base.dataset_path and "dataset_path" not in given:
-        kind = given.get("dataset_name", "filtered")
-        if kind in ("filtered", "sharegpt", "normal", "custom"):
-            base = evolve(base, dataset_path="/workspace/dataset/filtered.json", dataset_name="filtered")
-    return fill(given, base)
+    made = []
+    for part in parts:
+        try:
+            base = fill(part.given)
+        except OptionError as error:
+            raise OptionError([f"{where}{p}" for p in error.problems]) from None
+        if parsed.config is None and "dataset_path" not in flags:
+            kind = flags.get("dataset_name", "filtered")
+            if kind in ("filtered", "sharegpt", "normal", "custom"):
+                base = evolve(base, dataset_path="/workspace/dataset/filtered.json", dataset_name="filtered")
+        made.append((part.name, fill(flags, base)))
+    return made, parallel
+
+
+def _options(parsed: argparse.Namespace) -> Options:
+    """The options of the one load. Raises OptionError."""
+    parts, _ = _parts(parsed)
+    if len(parts) > 1:
+        raise OptionError(["loads, matrix: this command takes one load"])
+    return parts[0][1]
 
 
 def _say(line: str) -> None:
@@ -162,23 +179,35 @@ def _run(words: Sequence[str]) -> int:
         "playbook-aicp", "A load generator for LLM servers that says how true its numbers are."
     ).parse_args(words)
     from .campaign import prepare, self_measure
-    from .outputs import OutputError
+    from .many import run
     from .point import BenchmarkError
 
-    options = _options(parsed)
-    client = _client(options)
-    campaign = prepare(client, Path(options.result_dir), client.say)
-    seen = _stopping(client)
+    parts, parallel = _parts(parsed)
+    campaigns: list[Any] = []
+    for name, options in parts:
+        client = _client(options)
+        if campaigns:
+            client.stop = campaigns[0].client.stop
+        campaigns.append(prepare(client, Path(options.result_dir), client.say, name))
+    seen = _stopping(campaigns[0].client)
     try:
-        client.target()
-        self_measure(client, client.say)
-        campaign.run()
-    except (BenchmarkError, OutputError) as error:
+        for campaign in campaigns:
+            campaign.client.target()
+        largest = max(campaigns, key=lambda c: max(c.options.max_concurrency)).client
+        self_measure(largest, largest.say)
+        for campaign in campaigns:
+            campaign.client.calibration = largest.calibration
+    except BenchmarkError as error:
         _complain(str(error))
-        return 128 + seen[0] if seen else 1
-    for path in campaign.outputs.written:
+        return 1
+    problems = run(campaigns, parallel=parallel)
+    for problem in problems:
+        _complain(problem)
+    for path in dict.fromkeys(p for c in campaigns for p in c.outputs.written):
         _say(f"wrote {path}")
-    return 128 + seen[0] if seen else 0
+    if seen:
+        return 128 + seen[0]
+    return 1 if problems else 0
 
 
 def _search(words: Sequence[str]) -> int:

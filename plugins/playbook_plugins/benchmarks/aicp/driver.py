@@ -31,6 +31,8 @@ from . import report
 from .campaign import Campaign, prepare, self_measure
 from .core.plan import Settings
 from .jsonc import load_config
+from .many import KEYS, expand
+from .many import run as run_all_loads
 from .node import NodeWorkers
 from .options import BY_NAME, OptionError, Options, fill
 from .outputs import OutputError, write_json
@@ -45,11 +47,13 @@ _LATE = 5.0
 
 def _options_class() -> type[Any]:
     """One field for each option, whose values are checked by the option itself."""
-    made = {"config": attrs.field(default="", type=str), "node": attrs.field(default="local", type=str)}
+    made: dict[str, Any] = {"config": attrs.field(default="", type=str), "node": attrs.field(default="local", type=str)}
     manual = [
         "``config``: a test_config.json, relative to the scenario's folder.",
         "``node``: where the load is made: local, auto or remote (the scenario's first node), or a node's name.",
+        "``loads``, ``matrix``, ``parallel``: several loads, see docs/aicp.md.",
     ]
+    made |= {name: attrs.field(default=None, type=Any) for name in KEYS}
     for name, attribute in BY_NAME.items():
         kind: Any = Secret | None if attribute.metadata["secret"] else Any
         made[name] = attrs.field(default=None, type=kind)
@@ -70,8 +74,9 @@ class AicpBenchmark(Benchmark[Any]):
 
     def check(self, directory: Path) -> Sequence[str]:
         try:
-            options = self._filled(directory, {"base_url": "http://localhost", "model": "m"})
-            prepare(Client(options), directory, lambda _: None)
+            parts, _ = self._filled(directory, {"base_url": "http://localhost", "model": "m"})
+            for name, options in parts:
+                prepare(Client(options), directory, lambda _: None, name)
         except OptionError as error:
             return error.problems
         return ()
@@ -83,18 +88,18 @@ class AicpBenchmark(Benchmark[Any]):
             endpoint = next(iter(deployment.endpoints.values()))
             known = {"base_url": endpoint.url, "model": endpoint.model}
         try:
-            options = applied(self._filled(scenario.directory, known), load)
-            if self._node(ctx) == "local":
-                options = evolve(options, base_url=reachable(options.base_url, deployment))
-            options = evolve(options, disable_export_to_excel=True)
-            campaign = self._campaign(ctx, options)
+            parts, parallel = self._filled(scenario.directory, known)
+            campaigns = [self._campaign(ctx, deployment, name, applied(options, load)) for name, options in parts]
         except OptionError as error:
             raise PhaseFailed("; ".join(error.problems)) from None
-        self._measure(campaign)
-        return measurement(campaign, ctx.directory)
+        self._measure(campaigns, parallel=parallel)
+        return measurement(campaigns, ctx.directory)
 
-    def _filled(self, directory: Path, known: Mapping[str, str]) -> Options:
-        """The file, then the driver's own options, then what the deployment knows. Raises OptionError."""
+    def _filled(self, directory: Path, known: Mapping[str, str]) -> tuple[list[tuple[str, Options]], bool]:
+        """The file, then the driver's own options, then what the deployment knows, for each load of the file.
+
+        Raises OptionError.
+        """
         own = attrs.asdict(self.options, recurse=False)
         given: dict[str, Any] = {}
         own.pop("node")
@@ -104,17 +109,14 @@ class AicpBenchmark(Benchmark[Any]):
             except (OSError, ValueError) as error:
                 raise OptionError([str(error)]) from None
         given |= {k: v.reveal() if isinstance(v, Secret) else v for k, v in own.items() if v is not None}
-        for name in ("base_url", "model"):
-            if not given.get(name):
-                given[name] = known[name]
-        options = fill({**_DEFAULTS, **given})
-        if config and (options.dataset == "random" or options.tokenizer_path):
-            options = fill({**_LENGTHS, **_DEFAULTS, **given})
-        found: dict[str, Any] = {n: str(directory / p) for n in _PATHS if (p := getattr(options, n))}
-        return evolve(options, **found)
+        parts, parallel = expand(given)
+        return [(p.name, _load(directory, p.given, known, from_file=bool(config))) for p in parts], parallel
 
-    def _campaign(self, ctx: TrialContext, options: Options) -> Campaign:
-        scenario, last = ctx.trial.scenario.name, [0.0]
+    def _campaign(self, ctx: TrialContext, deployment: Deployment, name: str, options: Options) -> Campaign:
+        scenario, last, node = ctx.trial.scenario.name, [0.0], self._node(ctx)
+        if node == "local":
+            options = evolve(options, base_url=reachable(options.base_url, deployment))
+        options = evolve(options, disable_export_to_excel=True)
 
         def say(line: str) -> None:
             ctx.emit(Output(line, "stdout", FOLDER, trial=ctx.trial.id, scenario=scenario))
@@ -128,9 +130,9 @@ class AicpBenchmark(Benchmark[Any]):
 
         key = Secret(options.api_key).reveal() if options.api_key else None
         client = Client(evolve(options, api_key=None), api_key=key, say=say, watch=watch)
-        if (node := self._node(ctx)) != "local":
+        if node != "local":
             client.site, client.remote = _site(ctx, node), True
-        return prepare(client, ctx.directory / FOLDER, say)
+        return prepare(client, ctx.directory / FOLDER, say, name)
 
     def _node(self, ctx: TrialContext) -> str:
         name: str = self.options.node
@@ -139,31 +141,47 @@ class AicpBenchmark(Benchmark[Any]):
             return used[0] if used else "local"
         return name
 
-    def _measure(self, campaign: Campaign) -> None:
-        """Run it within the scope: a cancelled or late one ends within seconds, and leaves what it has measured."""
-        client, scope = campaign.client, current()
+    def _measure(self, campaigns: Sequence[Campaign], *, parallel: bool) -> None:
+        """Run all within the scope: a cancelled or late one ends within seconds, and leaves what it has measured."""
+        stop, scope = campaigns[0].client.stop, current()
+        for campaign in campaigns:
+            campaign.client.stop = stop
         left = scope.timeout()
-        alarm = threading.Timer(max(0.0, left - _LATE) if left is not None else 1e9, client.stop.set)
+        alarm = threading.Timer(max(0.0, left - _LATE) if left is not None else 1e9, stop.set)
         alarm.daemon = True
         if left is not None:
             alarm.start()
         try:
-            with scope.cancel.watching(client.stop.set):
+            with scope.cancel.watching(stop.set):
+                client = campaigns[0].client
                 client.target()
                 if not client.remote:
-                    self_measure(client, campaign.say)
-                campaign.run()
+                    self_measure(client, campaigns[0].say)
+                for campaign in campaigns:
+                    campaign.client.calibration = client.calibration
+                problems = run_all_loads(campaigns, parallel=parallel)
         except (BenchmarkError, OutputError) as error:
-            scope.cancel.check()
-            raise PhaseFailed(str(error)) from error
+            problems = [str(error)]
         finally:
             alarm.cancel()
         scope.cancel.check()
-        if client.stop.is_set():
+        if stop.is_set():
             raise PhaseTimeout(
                 f"the load was not done in time; what was measured is in {FOLDER}/",
                 hint="test_execution.timeout sets the limit; fewer requests or a duration end it sooner",
             )
+        if problems:
+            raise PhaseFailed("; ".join(problems))
+
+
+def _load(directory: Path, given: Mapping[str, Any], known: Mapping[str, str], *, from_file: bool) -> Options:
+    """One load's options. Raises OptionError."""
+    given = {**given, **{n: known[n] for n in ("base_url", "model") if not given.get(n)}}
+    options = fill({**_DEFAULTS, **given})
+    if from_file and (options.dataset == "random" or options.tokenizer_path):
+        options = fill({**_LENGTHS, **_DEFAULTS, **given})
+    found: dict[str, Any] = {n: str(directory / p) for n in _PATHS if (p := getattr(options, n))}
+    return evolve(options, **found)
 
 
 def _site(ctx: TrialContext, node: str) -> Callable[[Path, Settings], NodeWorkers]:
@@ -206,29 +224,43 @@ def reachable(url: str, deployment: Deployment) -> str:
     return url
 
 
-def measurement(campaign: Campaign, directory: Path) -> Measurement:
-    """What a campaign found: its best point if it searched one, else its last that succeeded."""
-    outcomes = campaign.outcomes
-    succeeded = [o for o in outcomes if o.summary.succeeded]
-    if campaign.found is not None and campaign.found.outcome is None:
-        raise PhaseFailed(campaign.found.why)
+def measurement(campaigns: Sequence[Campaign], directory: Path) -> Measurement:
+    """What was found: of each load its best point if it searched one, else its last that succeeded.
+
+    Metrics of several loads have the load's name before theirs.
+    """
+    metrics: dict[str, Metric] = {}
+    points: list[dict[str, Any]] = []
+    searched: list[str] = []
+    requests = errors = 0
+    for campaign in campaigns:
+        chosen = _chosen(campaign)
+        requests, errors = requests + chosen.summary.requests, errors + chosen.summary.failed
+        before = f"{campaign.name}/" if campaign.name else ""
+        for name, (value, unit, count) in report.measured(chosen).items():
+            metrics[before + name] = Metric(value, unit, count or None)
+        if campaign.found is not None:
+            searched.append(before + campaign.found.why)
+        for outcome in campaign.outcomes:
+            point = report.as_json(outcome, campaign.options) | {"load": campaign.name}
+            point["records"] = _inside(point["records"], directory)
+            point.pop("series")
+            points.append(point)
+    write_json(directory / FOLDER / "results.json", {"points": points})
+    client = campaigns[-1].outcomes[-1].client
+    how = f"aicp, {client.get('engine')}, {client.get('timestamp_source')} timestamps"
+    return Measurement(metrics, requests, errors, how, {"points": points, "searched": "; ".join(searched) or None})
+
+
+def _chosen(campaign: Campaign) -> Outcome:
+    if campaign.found is not None:
+        if campaign.found.outcome is None:
+            raise PhaseFailed(campaign.found.why)
+        return campaign.found.outcome
+    succeeded = [o for o in campaign.outcomes if o.summary.succeeded]
     if not succeeded:
         raise PhaseFailed("no request succeeded")
-    chosen: Outcome = campaign.found.outcome if campaign.found and campaign.found.outcome else succeeded[-1]
-    client = chosen.client
-    points = [report.as_json(o, campaign.options) for o in outcomes]
-    for point in points:
-        point["records"] = _inside(point["records"], directory)
-        point.pop("series")
-    write_json(directory / FOLDER / "results.json", {"points": points})
-    how = f"aicp, {client.get('engine')}, {client.get('timestamp_source')} timestamps"
-    return Measurement(
-        {name: Metric(value, unit, count or None) for name, (value, unit, count) in report.measured(chosen).items()},
-        chosen.summary.requests,
-        chosen.summary.failed,
-        how,
-        {"points": points, "searched": None if campaign.found is None else campaign.found.why},
-    )
+    return succeeded[-1]
 
 
 def _inside(path: str | None, directory: Path) -> str | None:

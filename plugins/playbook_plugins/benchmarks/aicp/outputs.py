@@ -7,6 +7,7 @@ import importlib
 import json
 import math
 import sqlite3
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ from attrs import define, field
 from .rows import PER_GPU, RESULT_KEYS, Row, higher_is_better
 
 _TABLE = "summary_data"
+# Loads that run side by side write to one file.
+_ONE_AT_A_TIME = threading.Lock()
 _FIRST = ("case_id", "arch", "gpu", "model", "gpu_num", "replicas", "question_label", "batch", "request_rate",
           "num_prompts")  # fmt: skip
 _LAST = ("backend", "other_params", "created_at", *PER_GPU)
@@ -53,9 +56,10 @@ class Outputs:
     def save(self, row: Row) -> None:
         """Append a row to CSV and database. Raises OutputError with the reason; nothing is lost silently."""
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self._kept(self._csv(row))
-            self._kept(self._database(row))
+            with _ONE_AT_A_TIME:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                self._kept(self._csv(row))
+                self._kept(self._database(row))
         except (OSError, sqlite3.Error) as error:
             raise OutputError(f"the result cannot be saved in {self.directory}: {error}") from error
 

@@ -116,10 +116,11 @@ def aicp(
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
 
-    def run(port: int | str, *flags: object, plain: bool = False) -> Said:
+    def run(port: int | str, *flags: object, plain: bool = False, url: bool = True) -> Said:
         folder = tmp_path / "results"
-        url = port if isinstance(port, str) else f"http://127.0.0.1:{port}"
-        words: list[object] = ["--base-url", url, "--model", "org/mock", "--result-dir", folder, "--calibrate", 0]
+        words: list[object] = ["--model", "org/mock", "--result-dir", folder, "--calibrate", 0]
+        if url:
+            words += ["--base-url", port if isinstance(port, str) else f"http://127.0.0.1:{port}"]
         if not plain:
             words += ["--dataset-name", "random", "--num-prompts", 4, "--max-concurrency", 2]
             words += ["--dynamic-input-len", 8, "--dynamic-output-len", 4]
