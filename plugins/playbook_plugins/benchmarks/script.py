@@ -27,6 +27,8 @@ from playbook_kernel.api import (
     frozen,
 )
 
+from playbook_plugins import older_places
+
 from .metrics import MetricsReader, as_metrics
 
 LOG = "logs/test_output.log"
@@ -75,7 +77,7 @@ class ScriptBenchmark(Benchmark[Options]):
         effect = ctx.effects.intend("file", name, path=str(folder), tree=True)
         session.put_tree(ctx.trial.scenario.directory, str(folder))
         ctx.effects.done(effect)
-        self._place_test_config(ctx, session, name)
+        older_places.place(ctx, session, name)
         return self._run(ctx, deployment, session, folder, name)
 
     def _node(self, ctx: TrialContext) -> str:
@@ -84,15 +86,6 @@ class ScriptBenchmark(Benchmark[Options]):
             used = ctx.trial.scenario.node_names
             return used[0] if used else "local"
         return name
-
-    def _place_test_config(self, ctx: TrialContext, session: Session, node: str) -> None:
-        """Scripts of the earlier tool look for it there."""
-        config = ctx.trial.scenario.directory / "test_config.json"
-        if config.is_file():
-            target = f"/tmp/test_config_{ctx.trial.scenario.name}.json"  # noqa: S108 - the place is a promise
-            effect = ctx.effects.intend("file", node, path=target)
-            session.put(config, target, mode=0o600)
-            ctx.effects.done(effect)
 
     def _run(
         self, ctx: TrialContext, deployment: Deployment, session: Session, folder: Path | PurePosixPath, node: str
