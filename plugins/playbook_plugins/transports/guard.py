@@ -31,7 +31,7 @@ else setsid timeout -k 2 "$t" "$@" <&4 4<&- & fi
 p=$!
 unset PLAYBOOK_OWNER
 k=
-trap 'kill -TERM -$p; { sleep 2; kill -KILL -$p; } >/dev/null 2>&1 & k=$!' TERM HUP INT
+trap 'trap "" TERM HUP INT; kill -TERM -$p; { sleep 2; kill -KILL -$p; } >/dev/null 2>&1 & k=$!' TERM HUP INT
 {
 if [ "$l" = i ]; then read -r x <&4
 else exec 4<&-; while kill -0 $PPID; do sleep 1; done; fi
