@@ -20,7 +20,7 @@ from playbook_kernel import api
 KERNEL = Path(playbook_kernel.__file__).parent
 HEAVY = (
     "attrs", "attr", "cattrs", "docker", "packaging", "paramiko", "pluggy", "pydantic", "python_on_whales", "rich",
-    "ruamel", "stevedore", "structlog", "tomli", "yaml", "asyncio", "http", "playbook_plugins",
+    "stevedore", "structlog", "tomli", "yaml", "asyncio", "http", "playbook_plugins",
     "playbook_kernel.api", "playbook_kernel.engine",
 )  # fmt: skip
 LIMIT = 3400
