@@ -1,5 +1,7 @@
 """All that a plugin may import. What is not here is private and may change in any release."""
 
+from typing import TYPE_CHECKING, Any
+
 from attrs import field, frozen
 
 from .config import (
@@ -13,7 +15,8 @@ from .config import (
     load_document,
     read_env_file,
 )
-from .context import CampaignContext, CommandContext, Effect, Effects, Sessions, TrialContext
+from .context import Build, CampaignContext, CommandContext, Effect, Effects, Sessions, TrialContext
+from .deprecated import lookup as _lookup
 from .drivers import (
     KINDS,
     Benchmark,
@@ -127,6 +130,7 @@ __all__ = [
     "ArtifactKept",
     "AuthenticationFailed",
     "Benchmark",
+    "Build",
     "CampaignContext",
     "CampaignEnded",
     "CampaignResult",
@@ -248,3 +252,8 @@ __all__ = [
     "run_ready_first",
     "within",
 ]
+
+if not TYPE_CHECKING:  # a checker would take any name for one that exists
+
+    def __getattr__(name: str) -> Any:
+        return _lookup(__name__, name)

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 D = TypeVar("D", bound=Driver[Any])
 
 
+class Build(Protocol):
+    """Makes a driver of a kind, by its name and with its options."""
+
+    def __call__(self, kind: Callable[[Any], D], ref: DriverRef, /) -> D:
+        """Raises DriverNotFound, DriverConflict or ConfigError.
+
+        ``kind`` is the class of the kind, such as ``Benchmark``.
+        """
+        ...
+
+
 @frozen
 class Effect:
     """Something that was, or is about to be, changed outside this process, as the journal has it.
@@ -79,7 +90,7 @@ class TrialContext:
     session: Sessions
     effects: Effects
     emit: Callable[[Event], None] = field(repr=False)
-    build: Callable[[type[D], DriverRef], D] = field(repr=False)
+    build: Build = field(repr=False)
     log: structlog.stdlib.BoundLogger = field(repr=False)
     facts: MutableMapping[str, dict[str, Fact]] = field(factory=dict)
     stash: MutableMapping[str, Any] = field(factory=dict, repr=False)
@@ -104,7 +115,7 @@ class CampaignContext:
     folder: Path
     nodes: Mapping[str, Node]
     log: structlog.stdlib.BoundLogger = field(repr=False)
-    build: Callable[[type[D], DriverRef], D] = field(repr=False)
+    build: Build = field(repr=False)
     reporters: Sequence[DriverRef] = ()
     quiet: bool = False
 
@@ -118,6 +129,6 @@ class CommandContext:
     """
 
     config: Configuration
-    build: Callable[[type[D], DriverRef], D] = field(repr=False)
+    build: Build = field(repr=False)
     echo_json: Callable[[object], None] = field(repr=False)
     table: Callable[[Sequence[str], Sequence[Sequence[object]]], None] = field(repr=False)

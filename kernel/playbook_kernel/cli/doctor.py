@@ -20,7 +20,7 @@ from playbook_kernel.model import PluginPolicy
 from playbook_kernel.scope import run_all
 
 from .common import echo_json, near
-from .plugins import ALL_KINDS, Installed
+from .installed import ALL_KINDS, Installed
 
 SLOW = 0.5
 """Seconds from which on an import is told: every run pays for it, a hook plugin's in every process."""

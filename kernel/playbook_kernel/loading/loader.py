@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -109,11 +109,15 @@ class Loader:
             raise DriverNotFound(f"{offer} cannot be used: {self._why(offer)}")
         return cast("type[Driver[Any]]", loaded)
 
-    def build(self, kind: type[D], ref: DriverRef) -> D:
-        """Make a driver with its options. Raises DriverNotFound, DriverConflict or ConfigError."""
-        cls = self.driver(kind.kind, ref.use)
+    def build(self, kind: Callable[[Any], D], ref: DriverRef) -> D:
+        """Make a driver with its options. Raises DriverNotFound, DriverConflict or ConfigError.
+
+        ``kind`` is a class; its annotation says otherwise because mypy takes no abstract class for a ``type[D]``.
+        """
+        name = cast("type[D]", kind).kind
+        cls = self.driver(name, ref.use)
         problems = Problems()
-        options = structure_options(cls.options_type, ref.options, ref.origin or f"{kind.kind} {ref.use}", problems)
+        options = structure_options(cls.options_type, ref.options, ref.origin or f"{name} {ref.use}", problems)
         problems.raise_if_any()
         return cast("D", cls(options))
 
