@@ -151,7 +151,7 @@ def test_cancelling_ends_it_and_leaves_what_was_measured(trial):
     cancel = Cancel()
     with mock_server(ttft_ms=5) as server:
         made = trial()
-        options = {**SMALL, "num_prompts": 100_000, "dynamic_input_len": 1}
+        options = {**SMALL, "num_prompts": 20_000, "dynamic_input_len": 1}
         watcher = threading.Thread(target=_cancel_when, args=(cancel, lambda: len(server.log()["streams"]) > 20))
         watcher.start()
         with replaced(Scope(cancel=cancel)), pytest.raises(Cancelled):
@@ -170,7 +170,7 @@ def _cancel_when(cancel, condition):
 def test_a_deadline_stops_it_before_it_passes(trial):
     with mock_server(ttft_ms=5) as server:
         made = trial()
-        options = {**SMALL, "num_prompts": 100_000, "dynamic_input_len": 1}
+        options = {**SMALL, "num_prompts": 20_000, "dynamic_input_len": 1}
         with replaced(Scope(Deadline.after(7.0))), pytest.raises(PhaseTimeout, match="was not done in time"):
             driver(**options).run(made.ctx, deployed(server.port), Load())
     assert list(made.ctx.directory.glob("aicp/records/*/*.json"))
@@ -209,7 +209,7 @@ def test_a_load_on_a_node_stops_when_it_is_cancelled(trial):
         watcher = threading.Thread(target=_cancel_when, args=(cancel, lambda: len(server.log()["streams"]) > 20))
         watcher.start()
         with replaced(Scope(cancel=cancel)), pytest.raises(Cancelled):
-            driver(**{**SMALL, "num_prompts": 100_000, "dynamic_input_len": 1}, node="n1").run(
+            driver(**{**SMALL, "num_prompts": 20_000, "dynamic_input_len": 1}, node="n1").run(
                 made.ctx, deployed(server.port), Load()
             )
         watcher.join()
