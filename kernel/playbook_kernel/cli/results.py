@@ -24,11 +24,37 @@ from .main import Command
 @click.option(
     "-f", "--format", "form", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True
 )
+@click.option("--cleanup", is_flag=True, help="Remove the runs that are older than --days; asks first.")
+@click.option("--days", type=click.FloatRange(min=0), help="With --cleanup: how old a run must be.")
+@click.option("--dry-run", is_flag=True, help="With --cleanup: list them, and remove nothing.")
+@click.option("--yes", is_flag=True, help="With --cleanup: do not ask.")
+@click.option("--newest", is_flag=True, help="With --cleanup: the newest run, too, if it is old enough.")
 @json_option
 @click.pass_obj
-def results(obj: dict[str, Any], form: str, *, as_json: bool) -> None:
-    """List the runs, newest first (the table shows ten, json and yaml all)."""
+def results(
+    obj: dict[str, Any],
+    form: str,
+    *,
+    cleanup: bool,
+    days: float | None,
+    dry_run: bool,
+    yes: bool,
+    newest: bool,
+    as_json: bool,
+) -> None:
+    """List the runs, newest first (the table shows ten, json and yaml all); or remove old ones.
+
+    \b
+    Example:  playbook-kernel results --cleanup --days 30 --dry-run
+    """  # noqa: D301 - click wants the character
+    if cleanup != (days is not None) or ((dry_run or yes or newest) and not cleanup):
+        raise click.UsageError("--cleanup and --days N belong together; --dry-run, --yes and --newest belong to them.")
     found = runs(results_dir(obj))
+    if cleanup and days is not None:
+        from .prune import prune
+
+        prune(found, days=days, newest=newest, dry_run=dry_run, yes=yes, as_json=as_json or form == "json")
+        return
     if as_json or form == "json":
         echo_json(found)
     elif form == "yaml":
