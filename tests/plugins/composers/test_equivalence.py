@@ -70,6 +70,7 @@ def compare(sessions: SessionPool, tmp_path: Path, path: Path, generation: str) 
         theirs = compose_up(session, generation, path)
     finally:
         remove(session)
+        session.run(clear)
     assert ours, "there is something to compare"
     found = different(ours, theirs)
     return [f"{where}: ours {ours.get(where)!r}, up {theirs.get(where)!r}" for where in found]

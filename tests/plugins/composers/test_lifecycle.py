@@ -51,14 +51,14 @@ def make(lab: Lab, tmp_path: Path) -> Iterator[Make]:
 
         def made(
             generation: str, services: Mapping[str, Any], *, env: str = "", ident: str = "pk-life", node: str = "",
-            **more: Any,
+            stage: str = STAGE, **more: Any,
         ) -> LabTrial:  # fmt: skip
             folder = tmp_path / ident
             folder.mkdir()
             (folder / "docker-compose.yml").write_text(json.dumps({"services": services}))
             if env:
                 (folder / ".env").write_text(env)
-            where = lab_node(lab, node or NODE_OF[generation])
+            where = lab_node(lab, node or NODE_OF[generation], stage_dir=stage)
             scenario = scenario_of(folder / "docker-compose.yml", [where.name], **more)
             one = stack.enter_context(opened(trial(scenario, [where], tmp_path, ident=ident)))
             one.ctx.facts[where.name] = {"composer": generation}
@@ -293,7 +293,8 @@ def test_what_is_not_ours_stays(lab: Lab, make: Make, generation: str) -> None:
     foreign = docker(lab, node, "run", "-d", "--name", "foreign", IMAGE, "sleep", "600")
     try:
         first = make(generation, {"same": SLEEP}, ident="pk-first")
-        second = make(generation, {"same": {**SLEEP, "volumes": ["/anonymous"]}}, ident="pk-second")
+        services = {"same": {**SLEEP, "volumes": ["/anonymous"]}}
+        second = make(generation, services, ident="pk-second", stage="/tmp/pk-second")
         up(first)
         kept = up(second).instances[0].handle["containers"]
         assert clean(first) == []
@@ -303,6 +304,7 @@ def test_what_is_not_ours_stays(lab: Lab, make: Make, generation: str) -> None:
         assert docker(lab, node, "ps", "-q", "--no-trunc") == foreign
     finally:
         docker(lab, node, "rm", "-f", "foreign")
+        lab.run(node, ["rm", "-rf", "/tmp/pk-second"])
 
 
 def test_logs_are_cut_from_their_beginning(make: Make, tmp_path: Path) -> None:
