@@ -242,7 +242,8 @@ def playbook_discover(ctx: TrialContext, node: Node, session: Session) -> Mappin
 @hookimpl
 def playbook_deploy(ctx: TrialContext, scenario: Scenario) -> Deployment:
     composer = ctx.build(Composer, DriverRef("v01"))
-    instances, endpoints = [], {}
+    instances: list[Instance] = []
+    endpoints: dict[str, Endpoint] = {}
     for name, node in ctx.nodes.items():
         session, share = ctx.session(name), Share(node, ctx.trial.id, scenario.directory, scenario.services)
         composer.prepare(ctx, session, share)
