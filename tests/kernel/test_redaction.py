@@ -73,7 +73,9 @@ def test_secret_names(name: str) -> None:
     assert is_secret_name(name)
 
 
-@pytest.mark.parametrize("name", ["max_tokens", "MS_PER_TOKEN_S", "token_budget", "key", "keyboard", "tokenizer", "secretary", ""])
+@pytest.mark.parametrize(
+    "name", ["max_tokens", "MS_PER_TOKEN_S", "token_budget", "key", "keyboard", "tokenizer", "secretary", ""]
+)
 def test_harmless_names(name: str) -> None:
     assert not is_secret_name(name)
 

@@ -11,8 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from playbook_kernel.engine import store
-from playbook_kernel.engine.store import trial_id
-from playbook_kernel.engine.store import load_campaign, new_run, safe_name, save_campaign, trial_folder, write_json
+from playbook_kernel.engine.store import (
+    load_campaign,
+    new_run,
+    safe_name,
+    save_campaign,
+    trial_folder,
+    trial_id,
+    write_json,
+)
 from playbook_kernel.errors import ConfigError
 from playbook_kernel.model import CampaignResult, ScenarioResult
 from playbook_kernel.redaction import Secret
