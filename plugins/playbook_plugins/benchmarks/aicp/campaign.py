@@ -14,6 +14,7 @@ from attrs import define, evolve, field, frozen
 
 from . import report, rows
 from .calibrate import calibrate
+from .core.stats import t_interval
 from .datasets import Dataset, open_dataset, pairs
 from .options import OptionError, Options
 from .outputs import OutputError, Outputs, workbook, workbook_path, write_json
@@ -22,6 +23,7 @@ from .profile import profiling
 from .samples import Sample
 
 _NEAR = 0.9
+_REPEATED = ("mean_TTFT", "TTFT_P99", "mean_TPOT", "mean_E2EL", "output_throughput", "request_throughput")
 
 
 @frozen
@@ -104,9 +106,27 @@ class Campaign:
         counts = options.num_prompts * (len(options.max_concurrency) if len(options.num_prompts) == 1 else 1)
         for concurrency, count in zip(options.max_concurrency, counts, strict=True):
             for rate in options.request_rate:
-                if not self.stopped:
-                    samples = self.dataset.dynamic(count)
-                    self.measure(Point("dynamic", concurrency, rate, count), samples)
+                point = Point("dynamic", concurrency, rate, count)
+                done: list[Outcome] = []
+                while len(done) < options.repeats and not self.stopped:
+                    done.append(self.measure(point, self.dataset.dynamic(count)))
+                self._spread(point, done)
+
+    def _spread(self, point: Point, outcomes: Sequence[Outcome]) -> None:
+        """Say, and keep, how sure the means over repeats of a point are (Student's t)."""
+        found: dict[str, Any] = {}
+        for column in _REPEATED:
+            values = [v for o in outcomes if (v := rows.value(o.summary, column)) is not None]
+            interval = t_interval(values)
+            if interval is not None:
+                mean = (interval.low + interval.high) / 2
+                found[column] = {"values": values, "mean": mean, "ci95": [interval.low, interval.high]}
+                self.say(
+                    f"{point}: {column} {mean:.4g} \N{PLUS-MINUS SIGN} {interval.half:.2g} (95 %, {len(values)} runs)"
+                )
+        if found and not self.options.disable_save_result:
+            name = f"repeats-c{point.concurrency}-r{point.rate:g}.json"
+            write_json(self.outputs.directory / "records" / str(self.options.case_id) / name, found)
 
     def static(self) -> None:
         """For each pair of lengths the list of concurrencies, until the stop strategy says so."""

@@ -147,7 +147,7 @@ class AicpBenchmark(Benchmark[Any]):
         for campaign in campaigns:
             campaign.client.stop = stop
         left = scope.timeout()
-        alarm = threading.Timer(max(0.0, left - _LATE) if left is not None else 1e9, stop.set)
+        alarm = threading.Timer(left - min(_LATE, left / 5) if left is not None else 1e9, stop.set)
         alarm.daemon = True
         if left is not None:
             alarm.start()

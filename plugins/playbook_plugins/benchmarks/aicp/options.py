@@ -217,6 +217,7 @@ class Options:
     precision: float = _opt(
         _number, 0.0, "stop when the mean TTFT is known to this share (0.02: ± 2 %, 95 %)", group="load"
     )
+    repeats: int = _opt(_whole, 1, "runs of every point; the spread over them is told", group="load")
     waves: int = _opt(_whole, 1, "static: requests are so many times the concurrency", group="load")
     disable_ignore_eos: bool = _flag("let the model end by itself", group="load")
     stream: bool = _flag("ask for streams", group="load", default=True)
@@ -363,7 +364,16 @@ def check(options: Options) -> list[str]:
         found.append("input_len and output_len: must be lists of the same length")
     if len(options.num_prompts) not in (1, len(options.max_concurrency)) and not options.static:
         found.append("num_prompts: must be one value, or one for each of max_concurrency")
-    for name in ("sparse_step", "dense_step", "waves", "probe_repeats", "vocabulary", "turns", "prefix_count"):
+    for name in (
+        "sparse_step",
+        "dense_step",
+        "repeats",
+        "waves",
+        "probe_repeats",
+        "vocabulary",
+        "turns",
+        "prefix_count",
+    ):
         if getattr(options, name) < 1:
             found.append(f"{name}: must be 1 or more")
     for name in ("duration", "drain", "precision", "calibrate", "turn_pause", "prefix_len", "processes", "connections"):

@@ -87,6 +87,12 @@ def _more(outcome: Outcome) -> list[str]:
         ]
     if summary.cancelled:
         made.append(f"{summary.cancelled} requests were still under way at the end and count for nothing")
+    if summary.steady:
+        steady = summary.steady
+        made.append(
+            f"steady from {steady['from']:.1f} to {steady['to']:.1f} s: {steady['output_throughput']:.1f} tok/s, "
+            f"{steady['request_throughput']:.2f} req/s"
+        )
     made.append(f"{'Client':-^50}")
     made.append(_line("Client delay P50 (ms):", float(client.get("client_delay_p50_ms", 0.0))))
     made.append(_line("Client delay P99 (ms):", float(client.get("client_delay_p99_ms", 0.0))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
@@ -17,6 +18,10 @@ def project(tmp_path):
     (scenario / "run_test.sh").unlink()
     metadata = (scenario / "metadata.yaml").read_text()
     (scenario / "metadata.yaml").write_text(metadata.partition("test_execution:")[0])
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    for name in ("metadata.yaml", "docker-compose.yml", "test_config.json"):
+        (scenario / name).write_text((scenario / name).read_text().replace("18000", port))
     return tmp_path
 
 

@@ -317,3 +317,14 @@ def test_a_key_does_not_show_itself():
 def test_every_option_has_a_help_text_and_a_group():
     assert all(a.metadata["help"] and a.metadata["group"] for a in BY_NAME.values())
     assert Options().static is False
+
+
+def test_repeats_tell_how_sure_their_means_are(aicp):
+    with mock_server(ttft_ms=5) as server:
+        run = aicp(server.port, "--repeats", 3)
+    assert len(run.rows) == 3
+    (path,) = run.folder.glob("records/*/repeats-*.json")
+    found = json.loads(path.read_text())["mean_TTFT"]
+    assert found["values"] == [float(r["mean_TTFT"]) for r in run.rows]
+    assert found["ci95"][0] <= found["mean"] <= found["ci95"][1]
+    assert "(95 %, 3 runs)" in run.out

@@ -56,12 +56,12 @@ def test_concurrency_is_reached_and_never_passed(load, engine):
 
 def test_an_open_loop_sends_at_its_times_even_if_nothing_comes_back(load, engine):
     due = arrivals(30, [Stage(1e9, 200, 200)], "constant")
-    with mock_server(ttft_ms=400) as server:
+    with mock_server(ttft_ms=2000) as server:
         order = plans.single(30, due)
         run = load(server.port, 30, order=order, open_loop=True, concurrency=0, connections=30, engine=engine)
     assert [r.intended for r in sorted(run.records, key=lambda r: r.number)] == [t // 1000 for t in due]
     assert all(r.sent >= r.intended for r in run.records)
-    assert max(r.sent for r in run.records) < 400_000  # all left before the first answer
+    assert max(r.sent for r in run.records) < 2_000_000  # all left before the first answer
 
 
 def test_with_a_cap_waiting_counts_from_the_intended_time(load, engine):

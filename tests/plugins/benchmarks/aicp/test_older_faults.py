@@ -96,22 +96,22 @@ def test_b4_tokens_are_the_servers_count_and_chunks_are_told_apart(aicp):
 
 
 def test_b5_a_role_is_no_token(aicp):
-    with mock_server(ttft_ms=60, role="early") as server:
+    with mock_server(ttft_ms=400, role="early") as server:
         run = aicp(server.port, "--endpoint", "/v1/chat/completions")
-    assert float(run.rows[0]["mean_TTFT"]) >= 60
-    assert run.results[0]["legacy"]["TTFT_legacy_mean"] < 60
+    assert float(run.rows[0]["mean_TTFT"]) >= 400
+    assert run.results[0]["legacy"]["TTFT_legacy_mean"] < 400
     assert run.rows[0]["mean_output_tokens"] == "4"
 
 
 def test_b6_reasoning_is_seen(aicp, canned):
     steps = [
         HEAD + chunk(sse(thought())),
-        0.1,
+        0.5,
         chunk(sse(thought())) + chunk(sse(token(), usage(3, 9), "[DONE]")) + LAST,
     ]
     run = aicp(canned(steps).port)
     metrics = run.results[0]["metrics"]
-    assert metrics["ttft"]["max"] < 100 <= metrics["ttft_content"]["min"]
+    assert metrics["ttft"]["max"] < 500 <= metrics["ttft_content"]["min"]
     assert run.rows[0]["mean_output_tokens"] == "9"
 
 
@@ -430,12 +430,12 @@ def test_b33_nothing_is_left_in_the_working_directory(aicp, tmp_path):
 
 
 def test_b34_a_profile_is_asked_for_plainly_and_outside_of_the_window(aicp, canned):
-    server = canned([plain(200, b"{}")], *[[GOOD]] * 4, [0.5, plain(200, b"{}")])
+    server = canned([plain(200, b"{}")], *[[GOOD]] * 4, [2.0, plain(200, b"{}")])
     run = aicp(server.port, "--profile", "--disable-warm")
     paths = [r.split(b" ")[1] for r in server.requests]
     assert (paths[0], paths[-1]) == (b"/start_profile", b"/stop_profile")
     assert all(r.endswith(b"\r\n\r\n") for r in (server.requests[0], server.requests[-1]))
-    assert run.results[0]["seconds"] < 0.5
+    assert run.results[0]["seconds"] < 2.0
 
 
 @pytest.mark.parametrize("gpus", ["0", "eight", ""])
