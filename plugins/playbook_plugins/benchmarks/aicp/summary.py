@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from operator import sub
@@ -172,7 +173,8 @@ def _steady(records: Sequence[Record], flight: Sequence[tuple[int, int]], begin:
     for record in records:
         if record.ok and record.tokens and record.sent <= high and record.sent + record.ended >= low:
             share = output_tokens(record) / len(record.tokens)
-            tokens += round(share * sum(low <= record.sent + t <= high for t in record.tokens))
+            inside = bisect_right(record.tokens, high - record.sent) - bisect_left(record.tokens, low - record.sent)
+            tokens += round(share * inside)
     seconds = (high - low) / 1e6
     return {
         "from": (low - begin) / 1e6,
@@ -203,8 +205,13 @@ def _series(
             waits[at].append(record.tokens[0])
             share = output_tokens(record) / len(record.tokens)
             offset = record.sent - begin
-            for second, count in Counter((t + offset) // 1_000_000 for t in record.tokens).items():
-                rows[min(second, seconds - 1)]["tokens"] += count * share
+            done = 0
+            for second in range((record.tokens[0] + offset) // 1_000_000, seconds):
+                until = bisect_left(record.tokens, (second + 1) * 1_000_000 - offset)
+                rows[second]["tokens"] += (until - done) * share
+                done = until
+                if done == len(record.tokens):
+                    break
     for at, level in flight:
         row = rows[min(seconds - 1, (at - begin) // 1_000_000)]
         row["in_flight"] = max(row["in_flight"], level)

@@ -132,11 +132,11 @@ def _swift(said: Said, times: Sequence[int], sizes: Sequence[int], body: bytes) 
         begin = lengths[start - 1] + step * (start - 1)
         end = lengths[stop] + step * stop
         wanted = stop - start + 1
-        return (
-            body.count(_MARK + prefix, begin, end) == wanted
-            and body.count(key, begin, end) == wanted
-            and not body.count(key + b'"', begin, end)
-        )
+        if body.count(_MARK + prefix, begin, end) != wanted or body.count(key + b'"', begin, end):
+            return False
+        # An event whose mark was torn apart would be part of the one before it, which then holds two beginnings.
+        longest = max(map(len, parts[start : stop + 1]))
+        return longest < 2 * len(prefix) or body.count(key, begin, end) == wanted
 
     if alike(first, last):
         said.reasoning = 0 if kinds[first] == CONTENT else last - first + 1
