@@ -78,7 +78,7 @@ def _everything(obj: dict[str, Any], *, dry_run: bool, as_json: bool) -> None:
         else:
             for trial, where in found.items():
                 click.echo(f"{trial} on {', '.join(where)}")
-            click.echo(f"{len(found) or 'no'} trials have left something on the nodes")
+            click.echo(f"trials that have left something on the nodes: {len(found)}")
         for problem in wrong:
             click.echo(f"warning: {redact(problem)}", err=True)
         return

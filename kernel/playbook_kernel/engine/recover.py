@@ -99,7 +99,7 @@ def orphans(
         survey = _job(folder, TrialState("pk-survey-0", "survey", 1, ".", tuple(nodes)), nodes, plugins)
         seen = TrialHost(evolve(survey, mode="survey"), journal, tell, Cancel(), lock).run()
         found: dict[str, tuple[str, ...]] = {}
-        for node, facts in seen.facts.items():
+        for node, facts in sorted(seen.facts.items()):
             for trial in facts.get("left_behind", ()):
                 found[trial] = (*found.get(trial, ()), node)
         done = []

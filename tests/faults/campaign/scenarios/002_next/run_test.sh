@@ -1,0 +1,3 @@
+#!/bin/sh
+sleep "${LOAD_SECONDS:-0.2}"
+echo METRIC:answer=42
