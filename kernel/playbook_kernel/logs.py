@@ -27,6 +27,10 @@ _SHARED: tuple[structlog.typing.Processor, ...] = (
 )
 
 
+def _say_nothing(record: logging.LogRecord) -> None:
+    """A line that could not be written: why is told elsewhere, and once."""
+
+
 class _Redacting(logging.Formatter):
     """The last word on every line: what a formatter of somebody else's made of it is looked at again."""
 
@@ -112,6 +116,7 @@ def configure(
     if not quiet:
         handlers.append((logging.StreamHandler(console or sys.stderr), as_text, max(wanted, logging.WARNING)))
     for handler, formatter, at in handlers:
+        handler.handleError = _say_nothing  # type: ignore[method-assign]
         handler.setFormatter(formatter)
         handler.setLevel(at)
         root.addHandler(handler)

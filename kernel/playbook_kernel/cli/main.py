@@ -5,9 +5,11 @@ Nothing but click is imported here; a command's module is imported when that com
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -194,7 +196,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         status = 141
     except Exception as error:  # noqa: BLE001 - the last resort
         status = _failed(error, verbose=bool(shared.get("verbose")))
+    finally:
+        _let_go()
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _let_go() -> None:
+    """Flush what was printed; where nobody reads any more, the interpreter must not try again and spoil the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
 
 
 def _failed(error: Exception, *, verbose: bool) -> int:

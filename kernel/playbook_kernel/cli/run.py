@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from collections.abc import Sequence
@@ -99,10 +100,11 @@ def run(
         wait=wait,
     )
     outcome = campaign.run(plan, request, setup.hooks, setup.loader)
-    if as_json:
-        echo_json({"run": outcome.folder, "result": outcome.result, "reports": outcome.reports})
-    else:
-        _summary(outcome)
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        if as_json:
+            echo_json({"run": outcome.folder, "result": outcome.result, "reports": outcome.reports})
+        else:
+            _summary(outcome)
     sys.exit(outcome.exit_code)
 
 

@@ -47,7 +47,20 @@ from .job import Job, Patience, PluginSettings, perform
 from .journal import Journal
 from .plan import Plan
 from .recover import Recovered, claim_job, cleanup_open, open_trials, used_nodes
-from .store import JOURNAL, LOG, new_run, now, run_lock, save_campaign, save_trial, set_aside, trial_folder, trial_id
+from .store import (
+    JOURNAL,
+    LOG,
+    Reserve,
+    is_full,
+    new_run,
+    now,
+    run_lock,
+    save_campaign,
+    save_trial,
+    set_aside,
+    trial_folder,
+    trial_id,
+)
 
 _NEVER_AGAIN = ("config", "plugin", "cancelled")
 
@@ -115,6 +128,7 @@ class _Campaign:
     interrupts: Interrupts = field(init=False)
     log: Any = field(init=False)
     journal: Journal = field(init=False)
+    reserve: Reserve = field(init=False)
     ctx: CampaignContext = field(init=False)
     fitness: Fitness = field(init=False)
     _results: list[ScenarioResult] = field(factory=list)
@@ -130,7 +144,8 @@ class _Campaign:
 
     def __attrs_post_init__(self) -> None:
         self.log = logs.logger("campaign")
-        self.journal = Journal(self.folder / JOURNAL)
+        self.reserve = Reserve(self.folder)
+        self.journal = Journal(self.folder / JOURNAL, self.reserve.spend)
         self.ctx = CampaignContext(
             self.folder.name,
             self.folder,
@@ -166,6 +181,7 @@ class _Campaign:
                     self._go_on(self.request.resume)
                 return self._all()
         finally:
+            self.reserve.spend(last=True)
             self.journal.close()
 
     def _claim(self) -> Job:
@@ -199,6 +215,7 @@ class _Campaign:
             if self._ran:
                 self._pause(scenarios[index + 1 :])
         self._tidy()
+        self.reserve.spend(last=True)
         result = self._result(final=True)
         self._safely("the results", lambda: save_campaign(self.folder, result))
         self._note("campaign_ended", "", {"status": result.status})
@@ -370,7 +387,12 @@ class _Campaign:
 
     def _safely(self, what: str, write: Callable[[], None]) -> bool:
         try:
-            write()
+            try:
+                write()
+            except OSError as error:
+                if not is_full(error) or not self.reserve.spend():
+                    raise
+                write()
         except OSError as error:
             self.tell(Warned(f"{what} could not be written: {error}"))
             return False

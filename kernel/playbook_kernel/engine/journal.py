@@ -31,7 +31,7 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,7 +41,7 @@ from playbook_kernel.context import Effect
 from playbook_kernel.errors import PlaybookError
 from playbook_kernel.redaction import redacted
 
-from .store import now
+from .store import is_full, now
 
 VERSION = 1
 _HEAD = b'{"v":%d,"seq":' % VERSION
@@ -65,9 +65,13 @@ class Record:
 
 @define(eq=False)
 class Journal:
-    """Appends records; safe for use by many threads. Raises OSError when the disk does not take them."""
+    """Appends records; safe for use by many threads. Raises OSError when the disk does not take them.
+
+    ``make_room`` is asked once when the disk is full, and says whether there is room now.
+    """
 
     path: Path
+    make_room: Callable[[], bool] = field(default=lambda: False)
     _file: BinaryIO = field(init=False)
     _seq: int = field(init=False, default=0)
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
@@ -87,21 +91,26 @@ class Journal:
                 format_record(Record(seq, now(), time.monotonic(), kind, trial, data))
                 for seq, (kind, trial, data) in enumerate(entries, self._seq + 1)
             ]
-            at = self._file.tell()
             try:
-                self._write(b"".join(lines))
-                if sync:
-                    os.fdatasync(self._file.fileno())
-            except OSError:
-                self._file.truncate(at)
-                self._file.seek(at)
-                raise
+                self._write(b"".join(lines), sync=sync)
+            except OSError as error:
+                if not is_full(error) or not self.make_room():
+                    raise
+                self._write(b"".join(lines), sync=sync)
             self._seq += len(lines)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, *, sync: bool) -> None:
+        at = self._file.tell()
         view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
+        try:
+            while view:
+                view = view[self._file.write(view) :]
+            if sync:
+                os.fdatasync(self._file.fileno())
+        except OSError:
+            self._file.truncate(at)
+            self._file.seek(at)
+            raise
 
     def close(self) -> None:
         """Let go of the file."""

@@ -46,7 +46,7 @@ from playbook_kernel.model import (
 from playbook_kernel.scope import Cancel, run_all, within
 
 from .bounded import bounded
-from .store import now
+from .store import is_full, now
 
 T = TypeVar("T")
 
@@ -163,7 +163,7 @@ class TrialRun:
             error_class=error.error_class if isinstance(error, PlaybookError) else "plugin",
             plugin=origin(error),
             node=str(getattr(error, "node", "")),
-            hint=(error.hint or "") if isinstance(error, PlaybookError) else "",
+            hint=(error.hint or "") if isinstance(error, PlaybookError) else _hint(error),
         )
 
     def _call(self, call: Callable[[], T]) -> T:
@@ -259,6 +259,10 @@ class TrialRun:
         if still := self.ctx.effects.open():
             things = ", ".join(sorted({f"{e.kind} on {e.node}" for e in still})[:5])
             raise PhaseFailed(f"nobody says that this was undone: {things}")
+
+
+def _hint(error: Exception) -> str:
+    return "the disk of this machine is full" if isinstance(error, OSError) and is_full(error) else ""
 
 
 def _words(error: Exception) -> str:

@@ -18,7 +18,7 @@ from .host import TrialHost, clean_up
 from .job import Job, PluginSettings
 from .journal import Journal, TrialState, read, trials
 from .sessions import LOCAL
-from .store import JOURNAL, LOG, load_trial, run_lock, run_mark
+from .store import JOURNAL, LOG, Reserve, load_trial, run_lock, run_mark
 
 ORPHAN_SECONDS = 20.0
 """How long to wait for processes of a run whose parent has died: they leave when they notice it."""
@@ -117,11 +117,13 @@ def orphans(
 @contextmanager
 def _journal(run: Path) -> Iterator[Journal]:
     logs.configure(run_log=run / LOG)
-    journal = Journal(run / JOURNAL)
+    reserve = Reserve(run)  # also one that a dead process has left
+    journal = Journal(run / JOURNAL, reserve.spend)
     try:
         yield journal
     finally:
         journal.close()
+        reserve.spend(last=True)
 
 
 def used_nodes(states: Sequence[TrialState]) -> set[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,6 +112,31 @@ def set_aside(run: Path, folder: Path, name: str) -> None:
     aside.mkdir(exist_ok=True)
     number = next(n for n in range(1, 10_000) if not (aside / f"{name}-{n}").exists())
     folder.rename(aside / f"{name}-{number}")
+
+
+class Reserve:
+    """Room on the disk, kept so that a run that fills it can still write down how it ended. Never raises."""
+
+    _PARTS = (("journal", 128), ("results", 512), ("reports", 4096))  # KiB
+
+    def __init__(self, run: Path) -> None:
+        self._left = [(run / f".reserve-{name}", size * 1024) for name, size in self._PARTS]
+        for path, size in self._left:
+            with contextlib.suppress(OSError), path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, min(size, max(shutil.disk_usage(run).free // 16, 1)))
+
+    def spend(self, *, last: bool = False) -> bool:
+        """Give some room free; ``last``: all that is left, for the reports. Returns whether there was any."""
+        freed = False
+        while len(self._left) > (0 if last else 1) and (last or not freed):
+            self._left.pop(0)[0].unlink(missing_ok=True)
+            freed = True
+        return freed
+
+
+def is_full(error: OSError) -> bool:
+    """Whether an error says that there is no room."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_json(path: Path, obj: object) -> None:
