@@ -87,7 +87,9 @@ class Claim:
 
     def _take(self) -> None:
         node, mark = self._session.node.name, _mark(self._ctx)
-        who = f"{mark}\t{self._ctx.run}, by {getpass.getuser()}@{platform.node()}, process {os.getppid()}, since {_now()}"
+        who = (
+            f"{mark}\t{self._ctx.run}, by {getpass.getuser()}@{platform.node()}, process {os.getppid()}, since {_now()}"
+        )
         with replaced(Scope()):  # it outlives the call that makes it
             process = self._session.start(["sh", "-c", _HOLD, "playbook-claim", who, SILENCE], stdin=True)
         self._lines = process.lines()
