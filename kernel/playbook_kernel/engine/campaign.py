@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -359,6 +360,7 @@ class _Campaign:
             self.request.plugins,
             log_level=self.request.log_level,
             patience=self.request.patience,
+            memory=self._memory(),
         )
         try:
             result = self._perform(job)
@@ -370,6 +372,10 @@ class _Campaign:
         self._note("trial_ended", trial.id, {"status": result.status, "clean": result.clean})
         self.tell(TrialEnded(result, trial=trial.id, scenario=scenario.name))
         return result
+
+    def _memory(self) -> int:
+        said = self.plan.config.policy.trial_memory
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 if said is None else said
 
     def _perform(self, job: Job) -> TrialResult:
         if not self.request.in_process:

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from attrs import define, evolve, field
@@ -63,7 +64,7 @@ class TrialHost:
     def run(self) -> TrialResult:
         """Run the job to its end; a child that dies, hangs or falls silent gives a result that says so."""
         self.effects = self.job.effects
-        temp = tempfile.mkdtemp(prefix="playbook-")
+        temp = tempfile.mkdtemp(prefix=f"{self.job.trial.id}.")
         began, started = time.monotonic(), now()
         read_end, write_end = os.pipe()
         child = subprocess.Popen(
@@ -83,10 +84,11 @@ class TrialHost:
             readers = self._listen(child, read_end)
             with self.cancel.watching(lambda: self._news.put(("cancel", self.cancel.reason))):
                 sender.send("job", job=encode(self.job, reveal=True))
-                lost = self._converse(sender, began)
+                lost = self._converse(sender, child, began)
         finally:
             sender.close()
             status = _end(child, 0.0 if lost else self.job.patience.leave)
+            _sweep(temp)
         for reader in readers:
             reader.join(1.0)
         while not self._news.empty():
@@ -124,7 +126,7 @@ class TrialHost:
             thread.start()
         return threads
 
-    def _converse(self, sender: protocol.Sender, began: float) -> str:
+    def _converse(self, sender: protocol.Sender, child: subprocess.Popen[bytes], began: float) -> str:
         """Answer the child until it is over; returns why it was given up, if it was."""
         timeouts, patience = self.job.trial.scenario.timeouts, self.job.patience
         limit = sum(timeouts.of(p) + 2 * patience.grace for p in PHASES) + patience.silence
@@ -137,6 +139,8 @@ class TrialHost:
                 batch.append(self._news.get(timeout=min(patience.silence, 1.0)))
                 while len(batch) < 1000:
                     batch.append(self._news.get_nowait())
+            if not batch and child.poll() is not None:
+                return ""  # what it started holds its pipes open
             messages = [data for kind, data in batch if kind == "message"]
             if messages:
                 heard = time.monotonic()
@@ -249,6 +253,23 @@ def _end(child: subprocess.Popen[bytes], patience: float) -> int:
     if status is None:
         status = child.wait()
     return status
+
+
+def _sweep(temp: str) -> None:
+    """Kill what the child has let go of: whatever it started has its temporary folder in the environment."""
+    mark = f"TMPDIR={temp}".encode()
+    for _ in range(100):
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if mark in path.read_bytes().split(b"\0"):
+                    found.append(int(path.parent.name))
+        if not found:
+            return
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
 
 
 def _how(status: int) -> str:

@@ -53,6 +53,7 @@ class Job:
     """One trial to run, or to clean up after (``mode``); ``effects`` are those that may still be there.
 
     ``survey``: only find out what is true of the nodes. ``claim``: hold them, after waiting ``wait`` seconds at most.
+    ``memory``: how many bytes of it the process may take; 0: as it likes.
     """
 
     run: str
@@ -67,6 +68,7 @@ class Job:
     log_level: str = "INFO"
     patience: Patience = field(factory=Patience)
     wait: float = 0.0
+    memory: int = 0
 
 
 def perform(

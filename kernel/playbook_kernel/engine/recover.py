@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +75,8 @@ def cleanup_open(
         raise ConfigError([f"{run}: the run used node {n!r}, which is not configured now" for n in missing])
     done = []
     for state in left:
+        for temporary in Path(tempfile.gettempdir()).glob(f"{state.trial}.*"):
+            shutil.rmtree(temporary, ignore_errors=True)
         result = clean_up(_job(run, state, nodes, plugins), state.open, journal, tell, lock)
         journal.append([("recovered", state.trial, {"clean": result.clean})])
         if not state.ended:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 import threading
 from collections.abc import Mapping
@@ -96,6 +97,8 @@ def main(descriptor: int) -> None:
     ready.wait()
     [job] = jobs
     threading.Thread(target=line.stay_alive, args=(job.patience.silence / 3,), daemon=True, name="alive").start()
+    if job.memory:
+        resource.setrlimit(resource.RLIMIT_DATA, (job.memory, job.memory))
     configure_log(job)
     result = perform(job, line.emit, line.record, line.cancel, entered=line.entered)
     line.sender.send("result", result=encode(result))

@@ -180,13 +180,14 @@ class Trial:
 
 @frozen
 class Policy:
-    """How the campaign as a whole behaves."""
+    """How the campaign as a whole behaves. ``trial_memory``: bytes that a trial's own process may take; None: half of all."""
 
     wait_between: float = 60.0
     continue_on_failure: bool = False
     retries: int = 1
     retry_interval: float = 30.0
     isolation: Literal["strict", "warn"] = "strict"
+    trial_memory: int | None = None
 
 
 @frozen
