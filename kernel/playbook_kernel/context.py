@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -80,7 +81,8 @@ class TrialContext:
 
     ``nodes``: those that the trial uses, by name; ``facts``: what discovery found, by node. ``directory``: the trial's
     folder in the results; everything that is to be kept goes there. ``stash``: for plugins to keep things from one hook
-    to the next, keyed by their own name. ``emergency``: this process only cleans up after one that died.
+    to the next, keyed by their own name. ``emergency``: this process only cleans up after one that died. ``began``: when
+    the trial began, Unix seconds.
     """
 
     run: str
@@ -95,6 +97,7 @@ class TrialContext:
     facts: MutableMapping[str, dict[str, Fact]] = field(factory=dict)
     stash: MutableMapping[str, Any] = field(factory=dict, repr=False)
     emergency: bool = False
+    began: float = field(factory=time.time)
 
     def warn(self, message: str, node: str = "") -> None:
         """Tell the user something that fails nothing; it is in the log, on the screen and in the report."""

@@ -47,7 +47,9 @@ def playbook_healthcheck(ctx: TrialContext, deployment: Deployment) -> Iterable[
 
 @hookimpl(trylast=True)
 def playbook_benchmark(ctx: TrialContext, deployment: Deployment, load: Load) -> Measurement:
-    return ctx.build(Benchmark, ctx.trial.scenario.benchmark).run(ctx, deployment, load)
+    measured = ctx.build(Benchmark, ctx.trial.scenario.benchmark).run(ctx, deployment, load)
+    services.still_there(ctx)
+    return measured
 
 
 @hookimpl

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,38 @@ def test_dry_run_touches_nothing(project: Path) -> None:
     assert "critical path: prefill -> router" in done.stdout
     assert not (project / "results").exists()
     assert not (project / "logs").exists()
+
+
+DEADLY = """\
+#!/bin/bash
+python3 - <<'END'
+import urllib.request as u
+for n in range(5):
+    try:
+        body = b'{"model": "sim-model", "prompt": "a", "max_tokens": 1}'
+        u.urlopen(u.Request("http://localhost:18000/v1/completions", body)).read()
+    except OSError:
+        pass
+END
+sleep 1
+echo METRIC:throughput=1
+"""
+
+
+def test_an_engine_that_dies_while_it_is_measured_fails_its_scenario(project: Path) -> None:
+    folder = project / "scenarios/001_unified_smoke"
+    compose = folder / "docker-compose.yml"
+    compose.write_text(compose.read_text().replace("SIM_ROLE:", 'SIM_FAULT_EXIT_AFTER_REQUESTS: "3"\n      SIM_ROLE:'))
+    (folder / "run_test.sh").write_text(DEADLY)
+    done = playbook("run", "001_unified_smoke", "--json", cwd=project)
+    assert done.returncode == 1, done.stdout
+    [scenario] = json.loads(done.stdout)["result"]["scenarios"]
+    assert "engine on local: was gone when the benchmark ended" in scenario["reason"]
+
+
+def test_a_port_that_somebody_else_holds_is_no_service(project: Path) -> None:
+    with socket.create_server(("127.0.0.1", 18000)):
+        done = playbook("run", "001_unified_smoke", "--json", cwd=project)
+    assert done.returncode == 1
+    [scenario] = json.loads(done.stdout)["result"]["scenarios"]
+    assert "port 18000, which its check asks, is taken already" in scenario["reason"]

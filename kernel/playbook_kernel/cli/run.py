@@ -16,7 +16,7 @@ from playbook_kernel.errors import ConfigError
 
 from .common import echo_json, everything_wrong, json_option, read, results_dir, warn
 from .main import Command
-from .results import find_run
+from .results import find_run, runs
 
 NEWEST = "newest"
 
@@ -120,7 +120,13 @@ def _nothing(plan: Plan, *, as_json: bool) -> None:
 
 
 def _earlier(obj: dict[str, Any], name: str, *, failed: bool, accept: bool) -> Resume:
-    return Resume(find_run(results_dir(obj), None if name == NEWEST else name), failed, accept)
+    folder = results_dir(obj)
+    if name != NEWEST:
+        return Resume(find_run(folder, name), failed, accept)
+    open_ones = [r["name"] for r in runs(folder) if r["status"] not in ("completed", "failed")]
+    if not open_ones:
+        raise ConfigError([f"{folder}: no run was interrupted"], hint="`playbook-kernel results` lists all of them")
+    return Resume(folder / open_ones[0], failed, accept)
 
 
 def _summary(outcome: Any) -> None:

@@ -55,8 +55,8 @@ class ScriptBenchmark(Benchmark[Options]):
     """Runs a script; its exit status is the verdict, what it prints as METRIC lines is the measurement.
 
     It runs in the scenario's folder, or in the node's work_dir. It gets SCENARIO_NAME, SCENARIO_PATH (that folder),
-    SCENARIO_DIR (the scenario's own files, also on a node), SCENARIO_RESULT_PATH (``:`` between several), and
-    ENDPOINT_URL where the deployment has one.
+    SCENARIO_DIR (the scenario's own files, also on a node), SCENARIO_RESULT_PATH (``:`` between several), ENDPOINT_URL (of
+    the first service that no other waits for: a router before its engines), and ENDPOINT_URL_<SERVICE> of each.
     """
 
     def check(self, directory: Path) -> Sequence[str]:
@@ -103,6 +103,7 @@ class ScriptBenchmark(Benchmark[Options]):
             "SCENARIO_DIR": str(folder),
             "SCENARIO_RESULT_PATH": os.pathsep.join(paths),
             **({"ENDPOINT_URL": endpoint.url} if endpoint else {}),
+            **{f"ENDPOINT_URL_{_variable(name)}": e.url for name, e in deployment.endpoints.items() if "@" not in name},
         }
         argv = [*self._interpreter(folder, local=not node), *self.options.args]
         metrics, tail = MetricsReader(), deque[str](maxlen=_TAIL)
@@ -129,8 +130,9 @@ class ScriptBenchmark(Benchmark[Options]):
         for problem in metrics.problems:
             ctx.warn(f"{self.options.script}: {problem}", node)
         if status:
+            said = [line for line in tail if line.strip() and not line.startswith("METRIC:")]
             raise PhaseFailed(
-                f"{self.options.script} exited with {status}" + (f": {tail[-1]}" if tail else ""),
+                f"{self.options.script} exited with {status}" + (f": {said[-1]}" if said else ""),
                 hint=_hint(tail) or f"its output is in {LOG}",
             )
         return self._measurement(metrics)
@@ -156,6 +158,15 @@ class ScriptBenchmark(Benchmark[Options]):
                 return [sys.executable if local else "python3", path]
             case _:
                 return [path]
+
+
+def _variable(name: str) -> str:
+    """A service's name as part of a variable's.
+
+    >>> _variable("prefill-1")
+    'PREFILL_1'
+    """
+    return "".join(c if c.isalnum() and c.isascii() else "_" for c in name).upper()
 
 
 def _count(values: dict[str, object], key: str) -> int | None:

@@ -21,6 +21,10 @@ from playbook_kernel.api import (
 
 from .keep import described, files_below, free, landing
 
+_LOOK = 'if [ -d "$1" ]; then echo d; elif [ -f "$1" ]; then echo "f $(stat -c %Y -- "$1")"; fi'
+_SLACK = 2.0
+"""Seconds: file systems and clocks are only so exact."""
+
 
 @frozen
 class Options:
@@ -53,15 +57,23 @@ class ArtifactsCollector(Collector[Options]):
         source = base / path
         target = into / "artifacts" / landing(str(source), str(base))
         if source.is_dir():
-            found = []
+            found, old = [], 0
             for file in files_below(source):
+                if _older(ctx, file.stat().st_mtime):
+                    old += 1
+                    continue
                 place = free(target / file.relative_to(source))
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(file, place)
                 found.append(described("artifact", place, into, origin=str(file)))
+            if old:
+                ctx.warn(f"artifact {path}: {old} files in it are older than this trial: left where they are")
             return found
         if not source.is_file():
             ctx.warn(f"artifact {path} is not there: the test did not write it")
+            return []
+        if _older(ctx, source.stat().st_mtime):
+            ctx.warn(f"artifact {path} is older than this trial: the test did not write it")
             return []
         target = free(target)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -72,13 +84,17 @@ class ArtifactsCollector(Collector[Options]):
         session = ctx.session(node)
         base = ctx.nodes[node].work_dir
         source = path if path.startswith("/") else f"{base.rstrip('/')}/{path}"
-        probe = session.run(["sh", "-c", 'if [ -d "$1" ]; then echo d; elif [ -f "$1" ]; then echo f; fi', "-", source])
+        probe = session.run(["sh", "-c", _LOOK, "-", source])
+        kind, _, changed = probe.text.strip().partition(" ")
         target = into / "artifacts" / landing(source, base)
-        match probe.text.strip():
+        match kind:
             case "d":
                 target = free(target) if target.exists() else target
                 session.get_tree(source, target)
                 return [described("artifact", f, into, node=node, origin=source) for f in files_below(target)]
+            case "f" if _older(ctx, float(changed or "inf"), node):
+                ctx.warn(f"artifact {path} is older than this trial: the test did not write it", node)
+                return []
             case "f":
                 target = free(target)
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -87,3 +103,9 @@ class ArtifactsCollector(Collector[Options]):
             case _:
                 ctx.warn(f"artifact {path} is not there: the test did not write it", node)
                 return []
+
+
+def _older(ctx: TrialContext, changed: float, node: str = "") -> bool:
+    """Whether a file was there before the trial began, by the clock of its node: then an earlier one wrote it."""
+    offset = ctx.facts.get(node, {}).get("clock_offset", 0.0) if node else 0.0
+    return changed < ctx.began + (float(offset) if isinstance(offset, (int, float)) else 0.0) - _SLACK

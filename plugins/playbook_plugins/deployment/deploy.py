@@ -31,6 +31,7 @@ from playbook_kernel.api import (
 )
 
 from .choose import composer_for, share_for
+from .ports import refuse_taken
 from .readiness import endpoint_from_checks, wait_ready
 from .watch import Watch
 
@@ -83,6 +84,8 @@ class _Deploy:
     def _prepare(self, node: str) -> None:
         session, composer, share = self.ctx.session(node), composer_for(self.ctx, node), share_for(self.ctx, node)
         self._watches[node] = Watch(composer, session, share)
+        for service in share.services:
+            refuse_taken(self.ctx, service, share.node)
         for service in share.services:
             self._tell(service, node, "creating")
         effect = self.ctx.effects.intend(
@@ -148,8 +151,10 @@ class _Deploy:
         raise first
 
     def _endpoints(self) -> dict[str, Endpoint]:
+        """Those nobody waits for come first: behind them stands the whole engine (a router, a proxy)."""
         found: dict[str, Endpoint] = {}
-        for service in self.scenario.services:
+        waited_for = {e.service for s in self.scenario.services for e in s.after}
+        for service in sorted(self.scenario.services, key=lambda s: s.name in waited_for):
             for node in service.nodes:
                 watch = self._watches[node]
                 endpoint = endpoint_from_checks(service, watch.share.node.host) or watch.composer.endpoint(

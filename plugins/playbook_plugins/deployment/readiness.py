@@ -72,7 +72,10 @@ def wait_ready(ctx: TrialContext, watch: Watch, service: Service, started: Calla
         elif state.status == "running":
             bad = next((h for c, p in probes if not (h := _ask(ctx, c, p, service, watch.session, state)).ok), None)
             if bad is None and time.monotonic() - (running_since or began) >= settle:
-                return state
+                watch.forget()
+                if (after := watch.state(service.name)).status == "running":
+                    return after
+                continue  # whoever answered, it was not this service
             seen = f"{bad.probe}: {bad.detail}" if bad else "it runs, but not for long enough to be trusted"
         waited = time.monotonic() - began
         late = waited > policy.grace and policy.abort and state.status == "running"
@@ -139,9 +142,8 @@ def healthcheck(ctx: TrialContext, deployment: Deployment) -> Sequence[Health]:
     calls = []
     for service in scenario.services:
         for node in service.nodes:
-            if service.one_shot or not service.health.enabled or not service.checks:
-                calls.append(lambda s=service, n=node: _alive(s, n, watches[n].state(s.name)))
-            else:
+            calls.append(lambda s=service, n=node: _alive(s, n, watches[n].state(s.name)))
+            if service.health.enabled and not service.one_shot:
                 calls += [lambda s=service, n=node, c=check: ask(s, n, c) for check in service.checks]  # type: ignore[misc]
     verdicts = []
     for result in run_all(calls, limit=scenario.max_concurrent_checks):
@@ -149,6 +151,17 @@ def healthcheck(ctx: TrialContext, deployment: Deployment) -> Sequence[Health]:
             raise result
         verdicts.append(result)
     return verdicts
+
+
+def still_there(ctx: TrialContext) -> None:
+    """Raise ServiceFailed if a service has gone while it was measured: what answered was not all of the engine."""
+    for node in ctx.trial.scenario.node_names:
+        share = share_for(ctx, node)
+        states = composer_for(ctx, node).states(ctx.session(node), share)
+        for service in share.services:
+            state = states.get(service.name) or State(service.name, "absent")
+            if not (health := _alive(service, node, state)).ok:
+                raise ServiceFailed(service.name, node, f"was gone when the benchmark ended: {health.detail}")
 
 
 def _alive(service: Service, node: str, state: State) -> Health:

@@ -61,9 +61,10 @@ def playbook_collect(ctx: TrialContext, deployment: Deployment | None) -> Iterab
 
 def _node(ctx: TrialContext, node: str, deployment: Deployment | None) -> tuple[list[dict[str, str]], dict[str, str]]:
     services = {
-        str(i.handle["container"]): i.service
+        str(container): i.service
         for i in (deployment.instances if deployment else ())
-        if i.node == node and i.handle.get("container")
+        if i.node == node
+        for container in i.handle.get("containers", ())
     }
     try:
         done = ctx.session(node).run(["sh", "-s", "--", *services], stdin=_NODE.encode(), timeout=60.0, check=False)
