@@ -235,7 +235,8 @@ def _read_yaml(
         line = mark.line + 1 if mark else 0
         what = " ".join(part for part in (error.context, error.problem) if part)
         hint = "indent with spaces, not tabs" if _has_tab(text, line) else ""
-        problems.add(path, line, "", f"is not valid YAML: {what}", hint)
+        deep = "maximum nesting depth" in what  # newer parsers have a limit of their own
+        problems.add(path, line, "", "is nested too deeply" if deep else f"is not valid YAML: {what}", hint)
         return Document(path)
     except yaml.reader.ReaderError as error:
         line = text.encode()[: error.position].count(b"\n") + 1
