@@ -289,7 +289,7 @@ def merged(result: TrialResult, cleanup: TrialResult) -> TrialResult:
         residue=cleanup.residue,
         clean=cleanup.clean,
         emergencies=result.emergencies + 1,
-        warnings=(*result.warnings, *cleanup.warnings, f"an emergency cleanup was needed{why}"),
+        warnings=tuple(dict.fromkeys((*result.warnings, *cleanup.warnings, f"an emergency cleanup was needed{why}"))),
     )
 
 

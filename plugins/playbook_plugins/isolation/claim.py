@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import platform
@@ -27,13 +28,18 @@ SILENCE = 60
 
 _ANSWER_SECONDS = 20.0
 
-# $1: who we are, $2: the longest silence. The lock is an flock, so a dead holder has none; its file may be left. A file that is
-# not the one that was opened any more belongs to somebody who came in between. Removing files of other users may fail.
+# $1: who we are, $2: the longest silence (0: let go at once), $3: an earlier holder of ours, which has lost its connection and
+# may not know it. The lock is an flock, so a dead holder has none; its file may be left. A file that is not the one that was
+# opened any more belongs to somebody who came in between. Removing files of other users may fail.
 _HOLD = r"""
 f=${PLAYBOOK_LOCK_DIR:-/tmp}/playbook-claim.lock
 command -v flock >/dev/null 2>&1 || { echo none; exit 0; }
 umask 022
 tries=0
+case $(tr '\0' ' ' 2>/dev/null </proc/"$3"/cmdline) in
+*playbook-claim*) read -r _ _ _ _ g _ </proc/"$3"/stat; kill -KILL -- "-$g" 2>/dev/null;;
+esac
+w=; timeout --foreground 1 true 2>/dev/null && w=--foreground
 while :; do
   fresh=
   if (set -C; printf '%s\n' "$1" >"$f") 2>/dev/null; then fresh=1; fi
@@ -51,8 +57,9 @@ while :; do
 done
 drop() { [ "$f" -ef /proc/self/fd/9 ] && rm -f -- "$f"; exit 0; }
 trap drop TERM HUP INT
-echo claimed
-while l=$(timeout "$2" head -n 1) && [ -n "$l" ]; do echo "$l"; done
+[ "$2" = 0 ] && drop
+printf 'claimed\t%s\n' $$
+while l=$(exec 9<&-; timeout $w "$2" head -n 1) && [ -n "$l" ]; do echo "$l"; done
 drop
 """
 
@@ -65,14 +72,14 @@ class Claim:
         self._process: Process | None = None
         self._lines: Iterator[tuple[Pipe, str]] = iter(())
         self._lock = threading.Lock()
+        self._holder = ""
         self._unheld = False
 
     def renew(self) -> None:
         """Say that we live, and take the lock again if it was lost. Raises NodeInUse, and what a session raises."""
         with self._lock:
-            if self._unheld or self._alive():
-                return
-            self._take()
+            if not self._unheld and not self._alive():
+                self._take(SILENCE)
 
     def _alive(self) -> bool:
         if self._process is None:
@@ -85,22 +92,22 @@ class Claim:
             self._process = None
             return False
 
-    def _take(self) -> None:
+    def _take(self, silence: int) -> None:
         node, mark = self._session.node.name, _mark(self._ctx)
         who = (
             f"{mark}\t{self._ctx.run}, by {getpass.getuser()}@{platform.node()}, process {os.getppid()}, since {_now()}"
         )
         with replaced(Scope()):  # it outlives the call that makes it
-            process = self._session.start(["sh", "-c", _HOLD, "playbook-claim", who, SILENCE], stdin=True)
+            process = self._session.start(["sh", "-c", _HOLD, "playbook-claim", who, silence, self._holder], stdin=True)
         self._lines = process.lines()
         with within(_ANSWER_SECONDS):
             for _, line in self._lines:
                 said, _, rest = line.partition("\t")
                 whose, _, other = rest.partition("\t")
                 if said == "claimed":
-                    self._process = process
+                    self._process, self._holder = process, rest
                     return
-                if said == "stale":
+                if said == "stale" and whose != mark:
                     self._ctx.warn(f"took over the lock of a campaign that has died ({other or 'unknown'})", node)
                 elif said == "held":
                     raise NodeInUse(node, other or "somebody unknown", ours=whose == mark)
@@ -108,20 +115,25 @@ class Claim:
                     self._unheld = True
                     self._ctx.warn("has no flock, so nothing keeps two campaigns apart there", node)
                     return
-        raise CommandFailed(node, ["playbook-claim"], process.wait())
+            status = process.wait()
+        if status:
+            raise CommandFailed(node, ["playbook-claim"], status)
 
     def release(self) -> None:
-        """Give the node back; harmless if it was lost."""
+        """Give the node back, also when the connection that held it was lost."""
         with self._lock:
             process, self._process = self._process, None
-            if process is None:
-                return
-            try:
-                with within(_ANSWER_SECONDS):
-                    process.end_input()
-                    process.wait()
-            except (NodeError, CommandFailed):
-                process.kill()
+            if process is not None:
+                try:
+                    with within(_ANSWER_SECONDS):
+                        process.end_input()
+                        process.wait()
+                        return
+                except (NodeError, CommandFailed):
+                    process.kill()
+            if self._holder:
+                with contextlib.suppress(NodeError, CommandFailed):
+                    self._take(0)
 
 
 def _mark(ctx: TrialContext) -> str:

@@ -303,6 +303,7 @@ def _handshake(node: str, transport: PatientTransport, target: Target, options: 
     transport.banner_timeout = transport.handshake_timeout = left
     try:
         transport.start_client(timeout=left)
+        key = transport.get_remote_server_key()  # which says it when the time was not enough: start_client does not
     except (paramiko.SSHException, EOFError, OSError) as error:
         text = str(error) or type(error).__name__
         if "banner" in text or isinstance(error, (EOFError, ConnectionResetError)) or "No existing session" in text:
@@ -310,7 +311,7 @@ def _handshake(node: str, transport: PatientTransport, target: Target, options: 
                 f"no SSH server answered: {text}", hint="is that the right port, and is sshd at work?"
             ) from error
         raise Unreachable(node, f"{name}: {text}") from error
-    return hostkeys.check(node, options.host_keys, known, name, transport.get_remote_server_key())
+    return hostkeys.check(node, options.host_keys, known, name, key)
 
 
 def base_type(key_type: str) -> str:
