@@ -21,7 +21,7 @@ def settings_options(function: Any) -> Any:
         click.option("--all-metrics", is_flag=True, help="Compare all that both sides have."),
         click.option("--margin", default=2.0, show_default=True, help="A difference of so many percent does not matter."),
         click.option(
-            "--assumed-spread", default=2.0, show_default=True,
+            "--assumed-spread", default=5.0, show_default=True,
             help="Percent by which runs differ by themselves; used while there is one run a side.",
         ),
     ):  # fmt: skip
