@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 DEMO_RESULTS := results
 SIM := contrib/playbook-sim-engine
-XLSX := contrib/playbook-report-xlsx
+MORE := $(filter-out $(SIM),$(patsubst %/pyproject.toml,%,$(wildcard contrib/*/pyproject.toml)))
 
 .PHONY: demo test unit lint setup clean
 
@@ -17,9 +17,9 @@ $(STAMP): pyproject.toml $(SIM)/pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e . -e $(SIM)
 	@touch $@
 
-$(VENV)/.stamp-dev: $(STAMP) $(XLSX)/pyproject.toml
+$(VENV)/.stamp-dev: $(STAMP) $(MORE:=/pyproject.toml)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev -e $(XLSX)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev $(addprefix -e ,$(MORE))
 	@touch $@
 
 demo: $(STAMP)
@@ -29,6 +29,7 @@ lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check -q .
 	$(BIN)/ruff format -q --check .
 	$(BIN)/mypy
+	@for package in $(MORE); do (cd $$package && ../../$(BIN)/mypy) || exit 1; done
 	$(BIN)/lint-imports --no-cache
 
 # Unit tests alone: no root, no network, no packages to install.
