@@ -308,7 +308,9 @@ class _Reading:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known nodes: {', '.join(known) or 'none'}"
             if name == "local":  # it is there by itself only where there is no nodes file
-                hint += "; this machine: `local: {host: localhost, transport: local, composer: process}` in the nodes file"
+                hint += (
+                    "; this machine: `local: {host: localhost, transport: local, composer: process}` in the nodes file"
+                )
             self.wrong(path, f"there is no node {name!r}", hint)
         elif node is not None and not node.enabled:
             self.wrong(path, f"node {name!r} is disabled")
