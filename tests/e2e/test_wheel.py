@@ -34,7 +34,10 @@ def test_what_is_in_it(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {n.split("/")[0] for n in names if ".dist-info/" not in n}
     assert tops == {"playbook_kernel", "playbook_plugins"}
-    assert not [n for n in names if "__pycache__" in n or "/results/" in n or "/tests/" in n]
+    litter = [
+        n for n in names if "__pycache__" in n or "/results/" in n or ("/tests/" in n and "/_templates/" not in n)
+    ]
+    assert not litter
     shared = {n.removeprefix("playbook_kernel/_share/") for n in names if n.startswith("playbook_kernel/_share/")}
     assert {"config/scenarios.yaml", "config/nodes.example.yaml", "scenarios/001_unified_smoke/.env"} <= shared
     modules = {str(p.relative_to(r)) for r in (ROOT / "kernel", ROOT / "plugins") for p in r.rglob("*.py")}
