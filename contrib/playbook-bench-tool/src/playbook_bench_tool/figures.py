@@ -32,7 +32,9 @@ def latencies(report: Mapping[str, Any], ours: Mapping[str, str], samples: int |
     for key, value in report.items():
         match = _FLAT.fullmatch(key)
         if match and match[2] in ours and is_figure(value):
-            found[f"{ours[match[2]]}_{statistic(match[1])}_ms"] = Metric(float(value), "ms", samples)
+            name = ours[match[2]]
+            count = None if name == "itl" else samples  # so many gaps, not requests
+            found[f"{name}_{statistic(match[1])}_ms"] = Metric(float(value), "ms", count)
     return found
 
 

@@ -33,6 +33,8 @@ from playbook_kernel.api import (
 from .containers import contained, removed
 
 _VERSION = re.compile(r"\d+(?:\.\d+)+(?:[-.]?(?:rc|post|dev|a|b)\d+)?")
+_FRAMES = " \t│┃|╭╮╰╯─━=•"
+_TROUBLE = re.compile(r"error|exception|failed|refused|cannot", re.IGNORECASE)
 _UNREADABLE = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError)
 
 
@@ -44,7 +46,7 @@ class ToolOptions:
     values are secrets and never arguments. ``service``: which one to measure, none for the first that has an address; ``url``
     and ``model`` instead of its own. ``tokenizer``: a name or a folder, where it runs. ``input_len``, ``output_len``: tokens of
     the random prompts and answers that are used where ``args`` name no data. ``versions``: which versions of the tool to
-    accept, such as ``>=1,<3``; ``*`` for any. ``timeout``: seconds. ``docker``: the container engine's command.
+    accept, such as ``>=1,<3``; ``*`` for any. ``timeout``: seconds, then it is killed. ``docker``: the engine's command.
     """
 
     node: str = "local"
@@ -59,7 +61,7 @@ class ToolOptions:
     input_len: int = 512
     output_len: int = 128
     versions: str = ""
-    timeout: float | None = None
+    timeout: float = 3600.0
     docker: str = "docker"
 
 
@@ -173,8 +175,8 @@ class ToolBenchmark(Benchmark[O]):
         home = ctx.directory / "benchmark" / self.tool
         session.get_tree(folder, home)
         if status:
-            last = next((line for line in reversed(tail) if line.strip()), "without a word")
-            raise PhaseFailed(f"{self.tool} exited with {status}: {last}", hint=f"what it printed is in {self._log}")
+            words = last_words(tail)
+            raise PhaseFailed(f"{self.tool} exited with {status}: {words}", hint=f"what it printed is in {self._log}")
         try:
             measured = self.read(home)
         except _UNREADABLE as error:
@@ -192,7 +194,7 @@ class ToolBenchmark(Benchmark[O]):
 
     def _follow(self, ctx: TrialContext, argv: Sequence[object], folder: str) -> tuple[int, Sequence[str]]:
         """Run it with its output into the log and onto the screen; its status, and its last lines."""
-        log, tail = ctx.directory / self._log, deque[str](maxlen=12)
+        log, tail = ctx.directory / self._log, deque[str](maxlen=40)
         log.parent.mkdir(parents=True, exist_ok=True)
         env = {name: value.reveal() for name, value in self.options.env.items()}
         node = "" if self.options.node == "local" else self.options.node
@@ -225,6 +227,17 @@ class ToolBenchmark(Benchmark[O]):
         root = url.rstrip("/").removesuffix("/v1")
         model = options.model or (chosen.model if chosen else "") or served(root)
         return Endpoint(root, model)
+
+
+def last_words(lines: Sequence[str]) -> str:
+    """The last line that speaks of an error, else the last one.
+
+    >>> last_words(["ValueError: no", "see the log"]), last_words(["│ done │", ""]), last_words([])
+    ('ValueError: no', 'done', 'without a word')
+    """
+    plain = [text for line in lines if (text := line.strip(_FRAMES))]
+    told = [line for line in plain if _TROUBLE.search(line)]
+    return (told or plain or ["without a word"])[-1]
 
 
 def served(url: str) -> str:
