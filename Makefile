@@ -7,7 +7,7 @@ DEMO_RESULTS := results
 SIM := contrib/playbook-sim-engine
 MORE := $(filter-out $(SIM),$(patsubst %/pyproject.toml,%,$(wildcard contrib/*/pyproject.toml)))
 
-.PHONY: demo test unit lint setup clean
+.PHONY: demo test unit lint docs setup clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,12 @@ lint: $(VENV)/.stamp-dev
 	@for package in $(MORE); do (cd $$package && ../../$(BIN)/mypy) || exit 1; done
 	$(BIN)/lint-imports --no-cache
 
+# The pages as a site, in build/docs; a link or heading that is not there is an error.
+docs: $(VENV)/.stamp-dev
+	$(BIN)/python docs/reference.py
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
+	@echo build/docs/index.html
+
 # Unit tests alone: no root, no network, no packages to install.
 unit: $(VENV)/.stamp-dev
 	$(BIN)/pytest -q tests/kernel tests/cli
@@ -39,7 +45,7 @@ unit: $(VENV)/.stamp-dev
 test: $(VENV)/.stamp-dev
 	$(BIN)/python -m tests.setup
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 3 --dist loadscope --no-loadscope-reorder  # most of them wait: three at once keep two cores busy
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

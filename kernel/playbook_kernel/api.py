@@ -4,40 +4,29 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from .config import (
-    Document,
-    Key,
-    Problem,
-    Problems,
-    Sources,
-    dotted,
-    env_lines,
-    load_document,
-    read_env_file,
-)
+from .config import Problem, Problems, Sources
 from .context import Build, CampaignContext, CommandContext, Effect, Effects, Sessions, TrialContext
 from .deprecated import lookup as _lookup
 from .drivers import (
     KINDS,
+    Attachment,
     Benchmark,
     Collector,
-    Completed,
     Composer,
     Driver,
+    Fault,
     LoadExecutor,
     NoOptions,
-    Pipe,
     Place,
     Probe,
-    Process,
     Reader,
     Reporter,
-    Session,
     Setting,
     Share,
     State,
     Target,
     Transport,
+    Wound,
 )
 from .errors import (
     AuthenticationFailed,
@@ -59,7 +48,6 @@ from .errors import (
     TransferFailed,
     Unreachable,
 )
-from .graph import Outcome, run_ready_first
 from .hookspecs import Registry, hookimpl
 from .model import (
     EVENTS,
@@ -80,6 +68,8 @@ from .model import (
     Event,
     Fact,
     FactsFound,
+    FaultChanged,
+    FaultPlan,
     Health,
     HealthChecked,
     HealthPolicy,
@@ -88,7 +78,6 @@ from .model import (
     Measurement,
     Metric,
     Node,
-    NodesClaimed,
     Output,
     Phase,
     PhaseEnded,
@@ -119,8 +108,11 @@ from .model import (
     Warned,
 )
 from .model.codec import decode, encode
-from .redaction import Secret, is_secret_name, redact, redacted
-from .scope import Cancel, Deadline, Scope, current, replaced, run_all, within
+from .model.record import JournalDamaged, Record, record_of
+from .redaction import Secret, is_secret_name, learn, redact, redacted
+from .scope import Cancel, Deadline, Scope, bounded, current, replaced, run_all, within
+from .session import Completed, Pipe, Process, Session
+from .structuring import structure
 
 __all__ = [
     "EVENTS",
@@ -128,6 +120,7 @@ __all__ = [
     "PHASES",
     "Artifact",
     "ArtifactKept",
+    "Attachment",
     "AuthenticationFailed",
     "Benchmark",
     "Build",
@@ -150,7 +143,6 @@ __all__ = [
     "Configuration",
     "Deadline",
     "Deployment",
-    "Document",
     "Driver",
     "DriverNotFound",
     "DriverRef",
@@ -161,12 +153,15 @@ __all__ = [
     "Event",
     "Fact",
     "FactsFound",
+    "Fault",
+    "FaultChanged",
+    "FaultPlan",
     "Health",
     "HealthChecked",
     "HealthPolicy",
     "HostKeyRejected",
     "Instance",
-    "Key",
+    "JournalDamaged",
     "Load",
     "LoadExecutor",
     "Measurement",
@@ -176,8 +171,6 @@ __all__ = [
     "Node",
     "NodeError",
     "NodeInUse",
-    "NodesClaimed",
-    "Outcome",
     "OutcomeUnknown",
     "Output",
     "Phase",
@@ -199,6 +192,7 @@ __all__ = [
     "Process",
     "Progress",
     "Reader",
+    "Record",
     "Registry",
     "ReportWritten",
     "Reporter",
@@ -234,22 +228,22 @@ __all__ = [
     "Unreachable",
     "Waiting",
     "Warned",
+    "Wound",
+    "bounded",
     "current",
     "decode",
-    "dotted",
     "encode",
-    "env_lines",
     "field",
     "frozen",
     "hookimpl",
     "is_secret_name",
-    "load_document",
-    "read_env_file",
+    "learn",
+    "record_of",
     "redact",
     "redacted",
     "replaced",
     "run_all",
-    "run_ready_first",
+    "structure",
     "within",
 ]
 

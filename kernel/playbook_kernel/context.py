@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from attrs import define, field, frozen
 
-from .drivers import Driver, Session
+from .drivers import Driver
 from .model import Configuration, DriverRef, Event, Fact, Node, Trial
+from .session import Session
 
 if TYPE_CHECKING:
     import structlog
@@ -26,7 +27,6 @@ class Build(Protocol):
 
         ``kind`` is the class of the kind, such as ``Benchmark``.
         """
-        ...
 
 
 @frozen
@@ -49,19 +49,15 @@ class Effects(Protocol):
 
     def intend(self, kind: str, node: str, **data: Fact) -> Effect:
         """Record that something is about to be done; returns once that is on disk. Only then do it."""
-        ...
 
     def done(self, effect: Effect, **data: Fact) -> None:
         """Record that it was done, with what was learned (ids)."""
-        ...
 
     def undone(self, effect: Effect) -> None:
         """Record that it was undone, and verified to be."""
-        ...
 
     def open(self, kind: str | None = None, node: str | None = None) -> Sequence[Effect]:
         """Every effect of this trial that is not known to be undone, newest first."""
-        ...
 
 
 class Sessions(Protocol):
@@ -72,7 +68,6 @@ class Sessions(Protocol):
 
         Raises Unreachable, HostKeyRejected, AuthenticationFailed, or KeyError.
         """
-        ...
 
 
 @define(eq=False)
@@ -111,7 +106,7 @@ class CampaignContext:
     """Handed to hooks that run in the parent.
 
     ``folder``: the run's folder; while a plan is made there is none yet, and ``run`` is empty. ``reporters``: those that
-    are configured.
+    are configured. ``warn`` tells the user something that fails nothing.
     """
 
     run: str
@@ -120,7 +115,7 @@ class CampaignContext:
     log: structlog.stdlib.BoundLogger = field(repr=False)
     build: Build = field(repr=False)
     reporters: Sequence[DriverRef] = ()
-    quiet: bool = False
+    warn: Callable[[str], None] = field(default=lambda _message: None, repr=False)
 
 
 @define(eq=False)

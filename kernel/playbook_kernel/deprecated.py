@@ -4,21 +4,17 @@ A name, an argument or a behaviour of the API is deprecated in one minor release
 one after it; until then it works as before and warns. The warning names the release that removes it, and what to use instead.
 
 * A name of :mod:`playbook_kernel.api` that moved or went: an entry of :data:`NAMES`.
-* A method, function or class that stays importable: the decorator :func:`deprecated`.
+* A method, function or class that stays importable: ``warnings.warn(Going(...).warning("name"), stacklevel=2)`` as its first act.
 * An argument of a hook: ``warn_on_impl_args`` of its ``hookspec``, with :meth:`Going.warning`.
 """
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from attrs import frozen
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @frozen
@@ -48,18 +44,3 @@ def lookup(module: str, name: str) -> Any:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     warnings.warn(going.warning(f"{module}.{name}"), stacklevel=3)
     return going.value()
-
-
-def deprecated(going: Going) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Mark a function or method: it works as before, and each caller is told."""
-
-    def mark(function: Callable[P, T]) -> Callable[P, T]:
-        @functools.wraps(function)
-        def told(*args: P.args, **kwargs: P.kwargs) -> T:
-            warnings.warn(going.warning(function.__qualname__), stacklevel=2)
-            return function(*args, **kwargs)
-
-        told.__dict__["going"] = going
-        return told
-
-    return mark

@@ -5,7 +5,7 @@
   x PluginError                    3  plugin    a plugin cannot be found, loaded or used
     - DriverNotFound
     - DriverConflict
-    - PluginTimeout                             a plugin held the kernel past its deadline
+    - PluginTimeout                 timeout     a plugin held the kernel past its deadline
   x NodeError                      4  node      a node cannot be used
     - Unreachable                     network   no connection, or it was lost and nothing was sent
     - OutcomeUnknown                  network   the connection was lost while a command ran: it may have run
@@ -46,6 +46,11 @@ class PlaybookError(Exception):
         self.hint = hint
 
 
+def words(error: BaseException) -> str:
+    """An error in one sentence: those that are not ours say their type too."""
+    return str(error) if isinstance(error, PlaybookError) else f"{type(error).__name__}: {error}"
+
+
 class ConfigError(PlaybookError):
     """Files or flags are wrong; ``problems`` holds every one found, each as ``file:line: key: what``."""
 
@@ -74,6 +79,8 @@ class DriverConflict(PluginError):
 
 class PluginTimeout(PluginError):
     """A plugin held the kernel past its deadline."""
+
+    error_class = "timeout"
 
 
 class NodeError(PlaybookError):

@@ -6,7 +6,7 @@ hook                   called                              for
 playbook_register      historic                            drivers made in code
 playbook_plan          each in turn, in the parent         filter, reorder, repeat, sweep
 playbook_preflight     all, in the parent; merged          which nodes cannot serve now, and why
-playbook_claim         all, per node, again and again      keep other campaigns off a node
+playbook_claim         all, in the parent                  keep other campaigns off the nodes
 playbook_discover      all, per node; merged               facts of a node
 playbook_deploy        first result                        bring the services up
 playbook_healthcheck   all; every verdict must be good     fit to be measured?
@@ -25,13 +25,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
+from .model import PHASES
+
 if TYPE_CHECKING:
     from .context import CampaignContext, TrialContext
-    from .drivers import Driver, Session
+    from .drivers import Driver
     from .model import (
         Artifact,
         CampaignResult,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
         Residue,
         Scenario,
     )
+    from .session import Session
 
 PROJECT = "playbook"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -55,9 +58,8 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 class Registry(Protocol):
     """Where ``playbook_register`` puts drivers that are made in code."""
 
-    def add(self, name: str, driver: type[Driver[object]]) -> None:
+    def add(self, name: str, driver: type[Driver[Any]]) -> None:
         """Offer a driver class under a name, in the group of its kind. Raises DriverConflict if it is taken."""
-        ...
 
 
 @hookspec(historic=True)
@@ -94,11 +96,11 @@ def playbook_preflight(
 
 
 @hookspec
-def playbook_claim(ctx: TrialContext, node: Node, session: Session) -> Callable[[], None] | None:
-    """Keep other campaigns off a node while this process lives; return what gives it back.
+def playbook_claim(ctx: CampaignContext, nodes: Sequence[Node]) -> Callable[[], None] | None:
+    """Keep other campaigns off these nodes, all of them or none, while this process lives; return what gives them back.
 
-    Called for every node before anything is changed, for several nodes at once, and again every few seconds: to renew
-    the claim, or to make it again when it was lost. Must change nothing else. Raises NodeInUse.
+    Called in the parent before anything is changed, and again every few seconds while another campaign has a node and the
+    user waits for it. Must change nothing else. Raises NodeInUse.
 
     .. versionadded:: 0.1
     """
@@ -178,6 +180,9 @@ def playbook_report(ctx: CampaignContext, result: CampaignResult) -> Iterable[Pa
     .. versionadded:: 0.1
     """
 
+
+LIFECYCLE = frozenset(f"playbook_{phase}" for phase in PHASES)
+"""Hooks that run in a trial's own process."""
 
 ISOLATED = frozenset({"playbook_collect", "playbook_cleanup", "playbook_event", "playbook_report"})
 """Hooks whose implementations are called one by one, so that one failure stops no other."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import logging.handlers
+import logging.config
 import sys
+import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
-import structlog
+# structlog draws tracebacks with rich where it finds that; ours are plain, and a trial's process would start half as fast.
+sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+import structlog  # noqa: E402
+from structlog.processors import ExceptionRenderer, JSONRenderer, TimeStamper  # noqa: E402
+from structlog.stdlib import ProcessorFormatter  # noqa: E402
 
-from .redaction import redact, redacted
+if sys.modules["rich"] is None:
+    del sys.modules["rich"]
 
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+from .redaction import redact, redacted  # noqa: E402
 
 
 def _without_secrets(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -23,37 +30,31 @@ _SHARED: tuple[structlog.typing.Processor, ...] = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    TimeStamper(fmt="iso", utc=True),
+)
+_AS_DATA: tuple[structlog.typing.Processor, ...] = (
+    # locals of a traceback hold whatever a function had in hand, secrets too
+    ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=30)),
+    _without_secrets,
+    JSONRenderer(serializer=lambda event, **_: json.dumps(event, default=str, ensure_ascii=False)),
+)
+_AS_TEXT: tuple[structlog.typing.Processor, ...] = (
+    _without_secrets,
+    structlog.dev.ConsoleRenderer(
+        colors=False, exception_formatter=structlog.dev.plain_traceback, sort_keys=False, pad_event_to=0
+    ),
 )
 
 
-def _say_nothing(record: logging.LogRecord) -> None:
-    """A line that could not be written: why is told elsewhere, and once."""
+class _Formatter(ProcessorFormatter):
+    """The last word on every line: what anybody made of it is looked at again."""
 
-
-class _Redacting(logging.Formatter):
-    """The last word on every line: what a formatter of somebody else's made of it is looked at again."""
-
-    def __init__(self, inner: logging.Formatter) -> None:
-        super().__init__()
-        self._inner = inner
+    def __init__(self, processors: tuple[structlog.typing.Processor, ...]) -> None:
+        meta = ProcessorFormatter.remove_processors_meta
+        super().__init__(processors=[meta, *processors], foreign_pre_chain=list(_SHARED))
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(self._inner.format(record))
-
-
-def _formatter(renderer: structlog.typing.Processor, *, exceptions: structlog.typing.Processor) -> logging.Formatter:
-    return _Redacting(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=list(_SHARED),
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                exceptions,
-                _without_secrets,
-                renderer,
-            ],
-        )
-    )
+        return redact(super().format(record))
 
 
 def configure(
@@ -68,63 +69,51 @@ def configure(
 
     ``run_log``: JSON lines, appended, every level from DEBUG. ``text_dir``: ``playbook_YYYYMMDD.log`` there, 10 MB x 5.
     ``console``: where WARNING and above are also told, None for stderr; with ``quiet`` nowhere.
-    Level names are those of :data:`LEVELS`.
+    ``level``: the name of one of ``logging``.
     """
-    import json
-
-    root = logging.getLogger()
-    for handler in root.handlers[:]:
-        root.removeHandler(handler)
-        handler.close()
     structlog.configure(
-        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*_SHARED, ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    # locals of a traceback hold whatever a function had in hand, secrets too
-    as_data = structlog.processors.ExceptionRenderer(
-        structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=30)
-    )
-    as_lines = _formatter(
-        structlog.processors.JSONRenderer(
-            serializer=lambda event, **_: json.dumps(event, default=str, ensure_ascii=False)
-        ),
-        exceptions=as_data,
-    )
-    as_text = _formatter(
-        structlog.dev.ConsoleRenderer(
-            colors=False, exception_formatter=structlog.dev.plain_traceback, sort_keys=False, pad_event_to=0
-        ),
-        exceptions=lambda _, __, event: event,
-    )
+    logging.raiseExceptions = False  # a line that could not be written: why is told elsewhere, and once
     wanted = logging.getLevelName(level)
-    handlers: list[tuple[logging.Handler, logging.Formatter, int]] = []
+    # half of a surrogate pair (a file name that is not UTF-8) becomes its JSON escape
+    file = {"encoding": "utf-8", "errors": "backslashreplace"}
+    handlers: dict[str, dict[str, Any]] = {}
     if run_log is not None:
-        # half of a surrogate pair (a file name that is not UTF-8) becomes its JSON escape
-        to_run = logging.FileHandler(run_log, encoding="utf-8", errors="backslashreplace")
-        handlers.append((to_run, as_lines, min(wanted, logging.INFO)))
+        handlers["run"] = {
+            "class": "logging.FileHandler", "filename": run_log, **file,
+            "formatter": "data", "level": min(wanted, logging.INFO),
+        }  # fmt: skip
     if text_dir is not None:
-        import time
-
         text_dir.mkdir(parents=True, exist_ok=True)
-        file = text_dir / f"playbook_{time.strftime('%Y%m%d')}.log"
-        rotating = logging.handlers.RotatingFileHandler(
-            file, maxBytes=10_000_000, backupCount=5, encoding="utf-8", errors="backslashreplace"
-        )
-        handlers.append((rotating, as_text, wanted))
+        handlers["text"] = {
+            "class": "logging.handlers.RotatingFileHandler", "maxBytes": 10_000_000, "backupCount": 5, **file,
+            "filename": text_dir / f"playbook_{time.strftime('%Y%m%d')}.log", "formatter": "text", "level": wanted,
+        }  # fmt: skip
     if not quiet:
-        handlers.append((logging.StreamHandler(console or sys.stderr), as_text, max(wanted, logging.WARNING)))
-    for handler, formatter, at in handlers:
-        handler.handleError = _say_nothing  # type: ignore[method-assign]
-        handler.setFormatter(formatter)
-        handler.setLevel(at)
-        root.addHandler(handler)
-    root.setLevel(min(wanted, logging.INFO))
-    logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # what it logs as errors, we raise or retry
+        handlers["console"] = {
+            "class": "logging.StreamHandler", "stream": console or sys.stderr,
+            "formatter": "text", "level": max(wanted, logging.WARNING),
+        }  # fmt: skip
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {
+                "data": {"()": _Formatter, "processors": _AS_DATA},
+                "text": {"()": _Formatter, "processors": _AS_TEXT},
+            },
+            "handlers": handlers,
+            "root": {"handlers": list(handlers), "level": min(wanted, logging.INFO)},
+            # what paramiko logs as errors, we raise or retry
+            "loggers": {"paramiko": {"level": logging.CRITICAL}},
+        }
+    )
 
 
 def logger(name: str) -> structlog.stdlib.BoundLogger:
     """A logger of that name."""
-    made: structlog.stdlib.BoundLogger = structlog.get_logger(name)
-    return made
+    return cast("structlog.stdlib.BoundLogger", structlog.get_logger(name))

@@ -13,11 +13,15 @@ from typing import Any, Final
 
 MASK: Final = "***"
 _SHORTEST: Final = 4  # masking every "a" would make logs useless and would not protect a one-letter password
+_LONG_ENOUGH: Final = 8  # a variable's name may mislead, so its value must look like something worth keeping
+_NUMBER: Final = re.compile(r"[0-9.,]*")
 _SECRET_KEY: Final = re.compile(
     # a token in the middle of a name is a unit (PER_TOKEN_MS), at its end it opens doors (HF_TOKEN)
     r"(?i)(?:^|[_\-.])(?:(?:password|passwd|passphrase|pwd|secret|credentials?)(?:$|[_\-.\d])"
-    r"|(?:token|api[_\-]?key|private[_\-]?key|access[_\-]?key)[_\-.]?\d*$)"
+    r"|(?:token|api[_\-]?key|private[_\-]?key|access[_\-]?key|authorization)[_\-.]?\d*$)"
 )
+_FOLDERS: Final = ("PWD", "OLDPWD")
+"""What every shell exports: the working directory, and the one before it."""
 _IN_URL: Final = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)(?=@)")
 
 _lock = threading.Lock()
@@ -66,13 +70,27 @@ class Secret:
         return bool(self._value)
 
 
+def learn(variables: Mapping[str, object]) -> None:
+    """Make known secrets of the values whose names say that they are, whole and word by word (``Bearer ...``)."""
+    for name, value in variables.items():
+        if isinstance(value, str) and is_secret_name(name):
+            for word in (value, *value.split()):
+                if len(word) >= _LONG_ENOUGH and not _NUMBER.fullmatch(word):
+                    remember(word)
+
+
+def known() -> tuple[Secret, ...]:
+    """Every secret that this process knows, for another one that must keep them too."""
+    return tuple(Secret(value) for value in sorted(_known))
+
+
 def is_secret_name(name: str) -> bool:
     """Whether a key or variable of this name is to be treated as a secret.
 
-    >>> [is_secret_name(n) for n in ("HF_TOKEN", "password", "max_tokens", "MS_PER_TOKEN_S", "OPENAI_API_KEY")]
-    [True, True, False, False, True]
+    >>> [is_secret_name(n) for n in ("HF_TOKEN", "password", "max_tokens", "MS_PER_TOKEN_S", "OPENAI_API_KEY", "PWD")]
+    [True, True, False, False, True, False]
     """
-    return _SECRET_KEY.search(name) is not None
+    return name not in _FOLDERS and _SECRET_KEY.search(name) is not None
 
 
 def redact(text: str) -> str:

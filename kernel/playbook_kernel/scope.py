@@ -8,17 +8,22 @@ a call through :func:`contextvars.copy_context`; threads that a plugin starts by
 from __future__ import annotations
 
 import contextvars
+import functools
+import math
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future, wait
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 from attrs import define, field, frozen
 
-from .errors import Cancelled, PhaseTimeout
+from .errors import Cancelled, PhaseTimeout, PluginError, PluginTimeout
 
 T = TypeVar("T")
+_PIECE = 0.5
 
 
 @define(eq=False)
@@ -69,7 +74,19 @@ class Cancel:
 
     def wait(self, seconds: float) -> bool:
         """Sleep, and say whether the flag went up meanwhile."""
-        return self._event.wait(seconds)
+        return patiently(self._event, seconds)
+
+
+def patiently(event: threading.Event, seconds: float | None) -> bool:
+    """Wait for an event, None: for ever, and say whether it came.
+
+    In pieces, because a signal that another thread took does not wake the main thread, which alone can act on it.
+    """
+    end = math.inf if seconds is None else time.monotonic() + seconds
+    while not event.wait(max(0.0, min(_PIECE, end - time.monotonic()))):
+        if time.monotonic() >= end:
+            return False
+    return True
 
 
 @frozen
@@ -91,12 +108,6 @@ class Deadline:
         """Raise PhaseTimeout when no time is left."""
         if self.at is not None and time.monotonic() >= self.at:
             raise PhaseTimeout("the deadline passed")
-
-    def earlier(self, other: Deadline) -> Deadline:
-        """Whichever comes first."""
-        if self.at is None or (other.at is not None and other.at < self.at):
-            return other
-        return self
 
 
 @frozen
@@ -136,16 +147,13 @@ def current() -> Scope:
     return _current.get(_UNBOUNDED)
 
 
-@contextmanager
-def within(seconds: float | None = None, cancel: Cancel | None = None) -> Iterator[Scope]:
+def within(seconds: float | None = None, cancel: Cancel | None = None) -> AbstractContextManager[Scope]:
     """Run a block in a tighter scope: an earlier deadline, another flag, or both."""
     outer = current()
-    inner = Scope(Deadline.after(seconds).earlier(outer.deadline), cancel or outer.cancel)
-    token = _current.set(inner)
-    try:
-        yield inner
-    finally:
-        _current.reset(token)
+    earlier = min(
+        Deadline.after(seconds), outer.deadline, key=lambda deadline: math.inf if deadline.at is None else deadline.at
+    )
+    return replaced(Scope(earlier, cancel or outer.cancel))
 
 
 @contextmanager
@@ -192,3 +200,69 @@ def run_all(calls: Sequence[Callable[[], T]], *, limit: int | None = None) -> li
     for thread in threads:
         thread.join()
     return results
+
+
+def bounded(call: Callable[[], T], *, grace: float) -> T:
+    """Make a call on a thread that inherits the scope, and return or raise what it does: for calling what may not come back.
+
+    Past the scope's deadline plus ``grace`` (or its cancellation plus ``grace``) that thread is abandoned, and PluginTimeout
+    or Cancelled is raised. SystemExit and KeyboardInterrupt become PluginError.
+    """
+    future: Future[T] = Future()
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(fulfil, future, call), daemon=True, name="bounded").start()
+    return outcome(future, grace=grace)
+
+
+def fulfil(future: Future[T], call: Callable[[], T]) -> None:
+    """Make a call for whoever waits for its future."""
+    try:
+        future.set_result(call())
+    except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+        future.set_exception(error)
+
+
+def outcome(future: Future[T], *, grace: float) -> T:
+    """What a call gives or raises that runs on another thread; see :func:`bounded`."""
+    scope = current()
+    woken = threading.Event()
+    future.add_done_callback(lambda _: woken.set())
+    with scope.cancel.watching(woken.set):
+        patiently(woken, scope.deadline.remaining())
+    if not future.done() and not wait([future], grace).done:
+        scope.cancel.check()
+        raise PluginTimeout("it did not come back within its deadline")
+    try:
+        return future.result()
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise PluginError(f"it raised {type(error).__name__}") from error
+
+
+@define(eq=False)
+class Hand:
+    """A thread that makes calls one after the other.
+
+    ``began``: when the one that runs now was begun, 0 if none runs. ``waiting``: those after it.
+    """
+
+    began: float = 0.0
+    waiting: queue.SimpleQueue[Callable[[], None] | None] = field(factory=queue.SimpleQueue)
+
+    def __attrs_post_init__(self) -> None:
+        threading.Thread(target=self._work, daemon=True, name="hand").start()
+
+    def ask(self, call: Callable[[], T]) -> Future[T]:
+        """Have a call made, in the scope of whoever asks, once those before it have ended."""
+        future: Future[T] = Future()
+        self.waiting.put(functools.partial(contextvars.copy_context().run, fulfil, future, call))
+        return future
+
+    def leave(self) -> None:
+        """Let the thread end, once what it was asked has been done."""
+        self.waiting.put(None)
+
+    def _work(self) -> None:
+        while call := self.waiting.get():
+            self.began = time.monotonic()
+            call()
+            self.began = 0.0

@@ -13,9 +13,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from attrs import evolve, field, frozen
-from playbook_kernel.api import Condition, Document, Problems, dotted, load_document
+from playbook_kernel.api import Condition, Problems
+
+from playbook_plugins.text import Document, dotted
 
 from .compose_extends import below, merged, moved
+from .compose_lint import lint, near
+from .text import is_file, load_document
 
 _CONDITIONS: Mapping[str, Condition] = {
     "service_started": "started",
@@ -139,7 +143,7 @@ def load(path: Path, env: Mapping[str, str], problems: Problems) -> ComposeFile:
     return made
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=2048)  # those of a large folder of scenarios: the plan asks again for what was read
 def _read(path: Path, stamp: tuple[int, ...], env: frozenset[tuple[str, str]]) -> tuple[ComposeFile, Problems]:
     found = Problems()
     return _load(path, dict(env), found, frozenset({path.resolve()})), found
@@ -147,11 +151,14 @@ def _read(path: Path, stamp: tuple[int, ...], env: frozenset[tuple[str, str]]) -
 
 def _load(path: Path, env: Mapping[str, str], problems: Problems, seen: frozenset[Path]) -> ComposeFile:
     document = load_document(path, problems, None)
+    lint(document, problems)
     found = _included(document, env, problems, seen)
     services = document.data.get("services", {} if found else None)
     if not isinstance(services, Mapping):
-        if document.data:
+        if "services" in document.data:
             problems.add(path, document.line("services"), "services", "must be a mapping of services")
+        elif not problems.items:
+            problems.add(path, 1, "", "there are no services in it")
         return ComposeFile(path, document, found)
     for name, raw in services.items():
         if not isinstance(raw, Mapping):
@@ -166,6 +173,7 @@ def _load(path: Path, env: Mapping[str, str], problems: Problems, seen: frozense
                     document.line("services", name, "depends_on", wanted),
                     f"services.{name}.depends_on",
                     f"there is no service {wanted!r} in this file",
+                    near(wanted, found),
                 )
     return ComposeFile(path, document, found)
 
@@ -180,7 +188,7 @@ def _included(
         paths = entry.get("path") if isinstance(entry, Mapping) else entry
         for name in paths if isinstance(paths, list) else [paths]:
             path = document.file.parent / str(name)
-            if path.resolve() in seen or not path.is_file():
+            if path.resolve() in seen or not is_file(path):
                 why = "includes itself" if path.resolve() in seen else f"there is no file {name!r}"
                 problems.add(document.file, document.line("include", number), f"include[{number}]", why)
                 continue
@@ -248,7 +256,7 @@ class _Service:
     def _of_other_file(self, file: str, name: str) -> Mapping[str, Any]:
         """A service of another file, its paths as seen from this one."""
         path = self.document.file.parent / file
-        if not path.is_file():
+        if not is_file(path):
             self._problem("extends", f"there is no file {file!r}")
             return {}
         other = load_document(path, self.problems, None)
@@ -265,7 +273,7 @@ class _Service:
             for message in wrong:
                 self.problems.add(self.document.file, self.document.line(*path), dotted(path), message)
             return text
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             return {k: self._replaced(v, env, (*path, k)) for k, v in value.items()}
         if isinstance(value, list):
             return [self._replaced(v, env, (*path, n)) for n, v in enumerate(value)]

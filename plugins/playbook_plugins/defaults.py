@@ -24,10 +24,16 @@ from playbook_kernel.api import (
     Scenario,
     Session,
     TrialContext,
+    bounded,
+    current,
     hookimpl,
+    within,
 )
 
 from playbook_plugins import deployment as services
+
+_REPORT = 120.0
+"""Seconds that one report may take."""
 
 
 @hookimpl
@@ -58,10 +64,17 @@ def playbook_collect(ctx: TrialContext, deployment: Deployment | None) -> Iterab
     kept: list[Artifact] = []
     for ref in ctx.trial.scenario.collectors:
         try:
-            kept += ctx.build(Collector, ref).collect(ctx, deployment, ctx.directory)
-        except (PlaybookError, OSError) as error:
-            ctx.warn(f"collector {ref.use} failed: {error}")
+            kept += _kept(ctx, ref, deployment)
+        except Exception as error:  # noqa: BLE001 - whatever one of them does, the others still collect
+            ctx.warn(f"collector {ref.use} failed: {_words(error)}")
+            if current().deadline.remaining() == 0.0:
+                break
     return kept
+
+
+def _kept(ctx: TrialContext, ref: DriverRef, deployment: Deployment | None) -> list[Artifact]:
+    collector = ctx.build(Collector, ref)
+    return [*bounded(lambda: collector.collect(ctx, deployment, ctx.directory), grace=1.0)]
 
 
 @hookimpl(tryfirst=True)
@@ -74,12 +87,19 @@ def playbook_report(ctx: CampaignContext, result: CampaignResult) -> Iterable[Pa
     """Every reporter that is configured; markdown's file comes first, for it is the one to open."""
     written: list[Path] = []
     refs = sorted(ctx.reporters or (DriverRef("json"), DriverRef("markdown")), key=lambda r: r.use != "markdown")
-    failures = []
     for ref in refs:
         try:
-            written += ctx.build(Reporter, ref).write(result, ctx.folder)
-        except (PlaybookError, OSError) as error:
-            failures.append(f"{ref.use}: {error}")
-    if failures:
-        raise PlaybookError("reports could not be written: " + "; ".join(failures))
+            written += _written(ctx, ref, result)
+        except Exception as error:  # noqa: BLE001 - whatever one of them does, the others are still written
+            ctx.warn(f"report {ref.use} could not be written: {_words(error)}")
     return written
+
+
+def _written(ctx: CampaignContext, ref: DriverRef, result: CampaignResult) -> list[Path]:
+    reporter = ctx.build(Reporter, ref)
+    with within(_REPORT):
+        return [*bounded(lambda: reporter.write(result, ctx.folder), grace=1.0)]
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, (PlaybookError, OSError)) else f"{type(error).__name__}: {error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import string
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,8 @@ CLOCK_WARN = 1.0
 """Seconds between the clocks of a node and of this machine: enough to put a log's lines out of order."""
 BUSY_WARN = 10.0
 """Percent of an accelerator's memory that is taken before anything of ours runs."""
+TOOLS = "docker_tools"
+"""Programs of Docker and Compose, each with size, time and inode: what tells that none of them was changed."""
 _FORGIVEN = 0.96
 _lock = threading.Lock()
 REQUIRED_TOOLS = ("sh", "cat", "chmod", "head", "mv", "setsid", "sleep", "tail", "tar", "timeout", "wc")
@@ -22,7 +25,8 @@ REQUIRED_TOOLS = ("sh", "cat", "chmod", "head", "mv", "setsid", "sleep", "tail",
 _SCRIPT = r"""
 stage=$1; shift
 say() { printf '%s\t%s\n' "$1" "$2"; }
-say clock "$(date +%s.%N)"
+now=$(date +%s.%N)
+say clock "${now%.*N*}"  # busybox knows no %N
 say kernel "$(uname -sr)"
 say arch "$(uname -m)"
 say hostname "$(uname -n)"
@@ -39,6 +43,11 @@ if command -v docker >/dev/null 2>&1; then
   say docker_cli 1
   say docker "$(timeout 10 docker version --format '{{.Server.Version}}' 2>/dev/null)"
 fi
+for f in "$(command -v docker)" "$(command -v docker-compose)" "$HOME/.docker/cli-plugins/docker-compose" \
+  /usr/local/lib/docker/cli-plugins/docker-compose /usr/local/libexec/docker/cli-plugins/docker-compose \
+  /usr/lib/docker/cli-plugins/docker-compose /usr/libexec/docker/cli-plugins/docker-compose; do
+  [ -n "$f" ] && [ -e "$f" ] && say docker_tool "$(stat -Lc '%n %s %Y %i' -- "$f" 2>/dev/null)"
+done
 if command -v nvidia-smi >/dev/null 2>&1; then
   timeout 10 nvidia-smi --query-gpu=index,name,memory.total,memory.used,driver_version --format=csv,noheader,nounits \
     2>/dev/null | while read -r line; do say nvidia "$line"; done
@@ -68,6 +77,7 @@ def playbook_discover(ctx: TrialContext, node: Node, session: Session) -> Mappin
     missing = facts.get("missing_tools")
     if isinstance(missing, list) and missing:
         raise MissingTool(node.name, f"needs {', '.join(map(str, missing))}", hint="install them on the node")
+    facts.pop(TOOLS, None)
     for concern in concerns(facts):
         ctx.warn(concern, node.name)
     with _lock:
@@ -146,7 +156,7 @@ def look(node: Node, session: Session) -> dict[str, Fact]:
 
 
 def parse(output: str) -> dict[str, Fact]:
-    r"""Facts of what the script printed.
+    r"""Facts of what the script printed; what is no number where one belongs is left out.
 
     >>> parse("cpus\t8\nlisten\t1F90\nlisten\t1F90\nmissing\ttar\ndisk\t100 50")
     {'cpus': 8, 'disk_kib': 100, 'disk_free_kib': 50, 'listening': [8080], 'missing_tools': ['tar']}
@@ -156,6 +166,7 @@ def parse(output: str) -> dict[str, Fact]:
     missing: list[Any] = []
     accelerators: list[Any] = []
     rocm: list[str] = []
+    tools: list[Any] = []
     for line in output.splitlines():
         key, _, value = line.partition("\t")
         value = value.strip()
@@ -163,19 +174,24 @@ def parse(output: str) -> dict[str, Fact]:
             continue
         match key:
             case "clock":
-                facts[key] = float(value.replace(".N", ""))
+                if value.replace(".", "", 1).isdecimal():
+                    facts[key] = float(value)
             case "cpus" | "memory_kib" | "memory_available_kib":
-                facts[key] = int(value)
+                if value.isdecimal():
+                    facts[key] = int(value)
             case "disk":
                 total, _, free = value.partition(" ")
                 if total.isdigit() and free.isdigit():
                     facts |= {"disk_kib": int(total), "disk_free_kib": int(free)}
             case "listen":
-                listening.add(int(value, 16))
+                if all(c in string.hexdigits for c in value):
+                    listening.add(int(value, 16))
             case "missing":
                 missing.append(value)
             case "docker_cli":
                 facts[key] = True
+            case "docker_tool":
+                tools.append(value)
             case "nvidia":
                 accelerators.append(_nvidia(value))
             case "npu":
@@ -188,6 +204,8 @@ def parse(output: str) -> dict[str, Fact]:
         facts["listening"] = sorted(listening)
     if missing:
         facts["missing_tools"] = missing
+    if tools:
+        facts[TOOLS] = tools
     accelerators += _rocm(rocm)
     if accelerators:
         facts["accelerators"] = accelerators

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import http.client
 import json
-import ssl
+import re
+import socket
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +16,8 @@ from attrs import frozen
 from playbook_kernel.api import Session, current
 
 _LIMIT = 1024 * 1024
+_BRIEF_SECONDS = 1.0
+_ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+", re.ASCII)
 
 
 @frozen
@@ -45,29 +50,90 @@ def ask(
 
     Raises OSError, http.client.HTTPException, ValueError (the URL), or what the session raises.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is not an http:// or https:// address")
+    place = _place(url)
     bound = max(current().timeout(timeout) or 0.0, 0.001)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    connection = http.client.HTTPConnection(parts.hostname, port, timeout=bound)
+    if session is None:
+        plain = connected(place.host, place.port, bound)  # before anything else: while services start, most are refused
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    else:
+        plain = session.dial(place.host, place.port, timeout=bound)
+        plain.settimeout(bound)
+    connection = http.client.HTTPConnection(place.host, place.port, timeout=bound)
+    connection.sock = plain
     try:
-        if session is not None:
-            connection.sock = session.dial(parts.hostname, port, timeout=bound)
-            connection.sock.settimeout(bound)
-        else:
-            connection.connect()
-        if parts.scheme == "https":
+        if place.secure:
+            import ssl
+
             context = ssl.create_default_context()
-            connection.sock = context.wrap_socket(connection.sock, server_hostname=parts.hostname)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request(method, path, body=body, headers=dict(headers or {}))
+            connection.sock = context.wrap_socket(plain, server_hostname=place.host)
+        connection.request(method, place.path, body=body, headers=dict(headers or {}))
         response = connection.getresponse()
         return Answer(response.status, response.reason, response.read(_LIMIT))
     finally:
         connection.close()
 
 
+def connected(host: str, port: int, timeout: float) -> socket.socket:
+    """A TCP connection. Raises OSError. An address is not looked up like a name: that takes longer than a refusal."""
+    if not _ADDRESS.fullmatch(host):
+        return socket.create_connection((host, port), timeout)
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.settimeout(timeout)
+        made.connect((host, port))
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def address(_: object, attribute: object, value: str) -> None:
+    """A validator of options: an address that can be asked. Raises ValueError with what is probably meant."""
+    name = getattr(attribute, "name", "url")
+    try:
+        _place(value)
+    except ValueError as error:
+        bare = re.match(r"(?!\w+://)[\w.\[\]:-]+(/|$)", value)
+        raise ValueError(f"{name}: {error}" + (f"; did you mean http://{value}?" if bare else "")) from None
+
+
+def refuses(host: str, port: int) -> bool:
+    """Whether nothing accepts connections there; of a name, which would have to be looked up, it is not known: no."""
+    if not _ADDRESS.fullmatch(host):
+        return False
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as made:
+        made.settimeout(_BRIEF_SECONDS)
+        return made.connect_ex((host, port)) == errno.ECONNREFUSED
+
+
+def place_of(url: str) -> tuple[str, int] | None:
+    """Host and port of an address; None when it is none."""
+    try:
+        place = _place(url)
+    except ValueError:
+        return None
+    return place.host, place.port
+
+
+@frozen
+class _Place:
+    secure: bool
+    host: str
+    port: int
+    path: str
+
+
+@functools.lru_cache(maxsize=256)
+def _place(url: str) -> _Place:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is not an http:// or https:// address")
+    secure = parts.scheme == "https"
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return _Place(secure, parts.hostname, parts.port or (443 if secure else 80), path)
+
+
+@functools.lru_cache(maxsize=256)
 def from_outside(url: str, host: str) -> str:
     """Replace ``localhost`` and ``127.0.0.1`` in an address by a node's host: what a user wrote as seen on the node.
 

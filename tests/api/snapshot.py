@@ -12,8 +12,9 @@ from typing import Any
 import attrs
 from playbook_kernel import api, hookspecs, testing
 from playbook_kernel.testing import sessions
+from playbook_plugins import text as text_files
 
-MODULES: tuple[ModuleType, ...] = (api, testing, sessions)
+MODULES: tuple[ModuleType, ...] = (api, testing, sessions, text_files)
 
 
 def text() -> str:
@@ -57,7 +58,7 @@ def _members(cls: type[Any]) -> Iterator[str]:
     own = {a.name: a for a in attrs.fields(cls)} if attrs.has(cls) else {}
     for a in own.values():
         if not a.name.startswith("_") and not a.inherited:
-            kind = a.type if isinstance(a.type, str) else inspect.formatannotation(a.type)
+            kind = cls.__annotations__[a.name]  # as it was written: whoever structures a class resolves a.type in place
             yield f"{a.name}: {_short(kind)}{'' if a.default is attrs.NOTHING else ' = ...'}"
     for name, value in sorted(vars(cls).items()):
         if (name.startswith("_") and name != "__init__") or name in own or (name == "__init__" and own):

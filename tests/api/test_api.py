@@ -45,6 +45,13 @@ def test_every_change_is_deliberate() -> None:
     )
 
 
+def test_what_was_structured_before_makes_no_difference() -> None:
+    """Structuring resolves the annotations of a class in place: ``ServiceStatus`` becomes all that it may be."""
+    changed = api.ServiceChanged("a", "n1", "ready")
+    assert api.decode(api.encode(changed), api.ServiceChanged) == changed
+    assert snapshot.text() == (HERE / "snapshot.txt").read_text()
+
+
 def test_the_list_is_sorted_and_is_all_there_is() -> None:
     constants, others = (
         [n for n in api.__all__ if n.isupper()], [n for n in api.__all__ if not n.isupper()],
@@ -241,8 +248,8 @@ def test_a_hook_gets_a_further_argument_and_old_plugins_stay(tmp_path: Path, mon
     manager.check_pending()
     trial = fake_trial(tmp_path)
     monkeypatch.setattr(trial.ctx, "build", lambda kind, ref: plugin_0_1.OldCollector(api.NoOptions()))
-    results, errors = manager.call_isolated("playbook_collect", ctx=trial.ctx, deployment=None, reason="the new one")
-    assert errors == []
+    calls = manager.calls("playbook_collect", ctx=trial.ctx, deployment=None, reason="the new one")
+    results = [call() for _, call in calls]
     assert told == ["the new one"]
     assert [[a.path for a in answer] for answer in results] == [[], ["old.txt"]]
     manager.hook.playbook_event(ctx=None, event=api.CampaignEnded("completed"), reason="")
@@ -262,20 +269,6 @@ def test_a_deprecated_name_works_and_says_what_to_use(monkeypatch: pytest.Monkey
     assert told[0].filename == __file__
     with pytest.raises(AttributeError, match=r"'playbook_kernel\.api' has no attribute 'Figur'"):
         api.Figur  # type: ignore[attr-defined]  # noqa: B018
-
-
-def test_a_deprecated_function_works_and_blames_its_caller() -> None:
-    @deprecated.deprecated(Going("0.3", "0.5", "run()"))
-    def execute(a: int, *, b: int = 1) -> int:
-        """Still does."""
-        return a + b
-
-    with pytest.warns(
-        DeprecationWarning, match=r"execute is deprecated since 0.3 and goes in 0.5: use run\(\)"
-    ) as told:
-        assert execute(1, b=2) == 3
-    assert told[0].filename == __file__
-    assert execute.__doc__ == "Still does."
 
 
 def test_nothing_is_kept_longer_than_was_said_nor_shorter_than_promised() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
@@ -168,11 +169,29 @@ def test_all_is_well(site: Site) -> None:
     assert done.out.splitlines()[-1].endswith("plugins, no findings")
 
 
-def test_one_whose_import_hangs_is_ended(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("playbook_kernel.cli.doctor.PATIENCE", 3.0)
+def test_one_whose_import_hangs_is_ended(site: Site) -> None:
+    site.defaults("plugins: {import_timeout: 3}\n")
     site.add("hangs", "import threading\nthreading.Event().wait()", {"probe:hangs": ":P"})
     done = site.call("plugins", "doctor")
     assert (done.code, "probe:hangs of hangs 1.0: its import does not end within 3 s" in done.out) == (3, True)
+
+
+def test_one_whose_import_hangs_is_left_out_of_a_run_and_named(site: Site) -> None:
+    (tried := site.root / "tried").touch()
+    hangs = f"with open({str(tried)!r}, 'a') as file:\n    file.write('x')\nwhile True:\n    pass"
+    site.add("hangs", hangs, {"hooks:hangs": "", "reporter:hangs": ":R"})
+    site.defaults("plugins: {import_timeout: 0.5}\n")
+    words = "plugin hooks:hangs from hangs 1.0"
+    validated = site.call("validate", "--json")
+    [warning] = json.loads(validated.out)["warnings"]
+    assert (validated.code, words in warning, "does not end within 0.5 s" in warning) == (0, True, True)
+    before = len(tried.read_text())
+    done = site.call("run", "--all")
+    assert (done.code, words in done.err) == (0, True), done.err
+    assert len(tried.read_text()) == before + 1, "the trial's process does not try it again"
+    site.defaults("plugins: {import_timeout: 0.5}\nreports: [json, hangs]\n")
+    named = site.call("validate")
+    assert (named.code, "reporter:hangs from hangs 1.0" in named.out) == (3, True), named.out
 
 
 def test_everything_that_is_wrong_is_told_at_once(site: Site) -> None:
@@ -234,6 +253,14 @@ def test_one_is_left_out_for_good_and_used_again(site: Site, name: str) -> None:
     assert site.call("plugins", "disable", name).code == 0, "once more changes nothing"
     assert site.call("plugins", "enable", name).out == f"plugin {name} is enabled now, in config/defaults.yaml\n"
     assert states(site) == {"benchmark:mine good": "ok"}
+
+
+def test_a_program_reads_what_was_written(site: Site) -> None:
+    site.add("good")
+    file = str(site.root / "config/defaults.yaml")
+    for command, disabled in (("disable", True), ("enable", False)):
+        told = site.call("plugins", command, "mine", "--json").json
+        assert told == {"name": "mine", "disabled": disabled, "file": file}
 
 
 def test_what_is_not_there_cannot_be_disabled_nor_enabled(site: Site) -> None:

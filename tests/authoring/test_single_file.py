@@ -67,6 +67,16 @@ def test_named_in_the_defaults_file_it_takes_part_in_a_whole_campaign(root: Path
     assert list(Path(done.json["run"]).rglob("hooked")), "its hooks are called too, in the trial's process"
 
 
+@pytest.mark.parametrize("name", ["my-bench", "benchmark:my-bench"])
+def test_its_driver_is_shown_as_any_other(root: Path, name: str) -> None:
+    done = call("--plugin", "./my_bench.py", "plugins", "show", name, cwd=root)
+    assert done.code == 0, done.err
+    assert done.out.startswith("benchmark:my-bench\n")
+    assert "Measures what it is told." in done.out
+    assert ["speed", "float", "1.0"] in [line.split() for line in done.out.splitlines()]
+    assert "no plugin is called" in call("plugins", "show", name, cwd=root).err
+
+
 def test_a_mistake_in_its_options_is_told_with_its_place(root: Path) -> None:
     in_defaults(root, "./my_bench.py")
     metadata = root / "config/scenarios/001_a/metadata.yaml"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -136,6 +137,13 @@ def test_o42_validate_tells_everything_at_once_and_once(tmp_path):
     assert "Total issues: 2" in done.out, "that a service's node could not be read is no third"
     assert "config/nodes.yaml:2: nodes.local.tags" in done.out
     assert "config/defaults.yaml:1: " in done.out
+    key = write(root, {"config/key": "k"}) / "config/key"
+    nodes = f"nodes:\n  local: {{host: h, username: u, password: plain, key_filename: {key}}}\n"
+    write(root, {"config/nodes.yaml": nodes, "config/defaults.yaml": ""})
+    (root / "config/nodes.yaml").chmod(0o644)
+    readable = call("validate", cwd=root)
+    assert (readable.code, readable.out.splitlines()[0]) == (0, "✓ Configuration is valid"), readable.out
+    assert "chmod 600" in readable.out
 
 
 @pytest.mark.parametrize("mode", ["auto", "custom"])
@@ -243,6 +251,39 @@ def test_what_init_writes_is_valid_and_keeps_the_users_own_out_of_git(tmp_path):
     assert (root / "config/scenarios.yaml").read_text() == "# mine\n"
 
 
+def test_durations_are_in_seconds_where_they_are_short(tmp_path):
+    root = workspace(tmp_path, "001_a", "002_b", "003_c")
+    for name, seconds in (("001_a", 10), ("002_b", 1800)):
+        with (root / f"config/scenarios/{name}/metadata.yaml").open("a") as file:
+            file.write(f"estimated_duration: {seconds}\n")
+    rows = call("scenarios", cwd=root).out.splitlines()[1:4]
+    assert [row.split()[3] for row in rows] == ["10s", "30m", "-"]
+
+
+def test_what_has_become_live_is_news_only_to_those_who_come_from_the_earlier_tool(tmp_path):
+    live = {"config/defaults.yaml": "service_health_check: {check_interval: 3}\n"}
+    assert call("validate", "--json", cwd=workspace(tmp_path / "old", "001_a", files=live)).json["notes"]
+    ours = {k: f"# yaml-language-server: $schema=schema/defaults.schema.json\n{v}" for k, v in live.items()}
+    assert call("validate", "--json", cwd=workspace(tmp_path / "new", "001_a", files=ours)).json["notes"] == []
+
+
+@pytest.mark.parametrize("argv", [["nodes", "--json"], ["nodes", "--enroll", "--json"], ["health", "--json"]])
+def test_nodes_are_looked_at_whatever_is_wrong_with_scenarios(tmp_path, argv):
+    workspace(tmp_path, "001_a")
+    bad = {
+        "config/scenarios.yaml": "isolation: maybe\nexecution: {execution_mode: custom, custom_order: [nope]}\n",
+        "config/defaults.yaml": "colection_mode: basic\n",
+    }
+    write(tmp_path, bad)
+    called = call(*argv, cwd=tmp_path)
+    assert (called.code, isinstance(called.json, (list, dict))) == (0, True), called.err
+    assert "warning: 3 problems in other files: `playbook-kernel validate` tells them" in called.err
+    write(tmp_path, {"config/nodes.yaml": "nodes:\n  a: {host: local}\n  b: {host: local, prot: 5}\n"})
+    called = call(*argv, cwd=tmp_path)
+    assert called.code == 2
+    assert called.err == "error: config/nodes.yaml:3: nodes.b: unknown key 'prot', did you mean 'port'?\n", called.err
+
+
 def test_the_template_of_nodes_is_valid_as_it_is(tmp_path):
     call("init", ".", cwd=tmp_path)
     (tmp_path / "config/nodes.example.yaml").rename(tmp_path / "config/nodes.yaml")
@@ -334,12 +375,66 @@ def test_a_closed_pipe_is_no_traceback(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_names_with_anything_in_them(tmp_path):
-    strange = ["001_$(touch x)", "002 with 'quotes\"", "003_中文"]
+def test_o32_names_with_anything_in_them_run_nothing(tmp_path):
+    strange = ["001_$(touch x)", "002 with 'quotes\"", "003_中文", "004_`touch x`;touch x"]
+    paths = 'test_execution: {result_paths: ["$(touch x)", "`touch x`", "; touch x", "结果 1"]}\n'
     root = workspace(tmp_path, *strange)
+    for name in strange:
+        folder = root / "config/scenarios" / name
+        (folder / "metadata.yaml").write_text("name: x\nservices: [{name: engine, nodes: [local]}]\n" + paths)
+        (folder / "run_test.sh").write_text("mkdir '结果 1'; echo good >'结果 1/好.txt'\n")
     assert [s["name"] for s in call("scenarios", "--json", cwd=root).json] == strange
-    done = spawn("run", strange[2], cwd=root)
+    done = spawn("run", "--all", cwd=root)
     assert done.code == 0, done.err
-    assert json.loads((root / "results").joinpath(next((root / "results").iterdir()), "summary.json").read_text())
-    write(root, {})
-    assert not (root / "x").exists()
+    [run] = (root / "results").iterdir()
+    assert json.loads((run / "summary.json").read_text())
+    assert (run / "003_中文/artifacts/结果 1/好.txt").read_text() == "good\n", (
+        "a name that harms nothing stays as it is"
+    )
+    assert len(list(run.glob("*/artifacts/结果 1/好.txt"))) == len(strange)
+    assert not list(root.rglob("x"))
+
+
+def test_another_reader_is_chosen_by_the_environment(tmp_path):
+    root = workspace(tmp_path, "001_a")
+    done = spawn("validate", cwd=root, environ={"PLAYBOOK_READER": "fleet"})
+    assert done.code == 3
+    assert "no reader is called 'fleet'" in done.err
+    assert spawn("validate", cwd=root, environ={"PLAYBOOK_READER": "playbook"}).code == 0
+
+
+def test_a_name_and_all_of_them_are_two_things(tmp_path):
+    done = call("run", "001_a", "--all", "--dry-run", cwd=workspace(tmp_path, "001_a"))
+    assert done.code == 2
+    assert "not both" in done.err
+
+
+def test_the_working_directory_is_no_secret(tmp_path):
+    root = workspace(tmp_path, "001_a")
+    done = spawn("config", "show", "--json", cwd=root, environ={"PWD": str(root), "OLDPWD": str(tmp_path)})
+    assert str(root) in done.out
+    assert "***" not in done.out
+
+
+def test_what_an_older_run_left_is_not_forgotten(finished, tmp_path):
+    root, _ = finished
+    here = tmp_path / "here"
+    shutil.copytree(root, here)
+    [newest] = (here / "results").iterdir()
+    dead = here / "results/20200101_000000_dead"
+    shutil.copytree(newest, dead)
+    lines = (dead / "journal.jsonl").read_text().splitlines(keepends=True)
+    cut = next(n for n, line in enumerate(lines) if '"intent"' in line) + 1
+    (dead / "journal.jsonl").write_text("".join(lines[:cut]))
+    os.utime(dead, (0, 0))
+    [trial] = call("cleanup", "--dry-run", "--json", cwd=here).json
+    assert trial["scenario"] == "001_good"
+    said = call("cleanup", "--dry-run", cwd=here).out
+    assert "would look for and remove: " in said
+    assert said.splitlines()[-1] == "1 trial to clean up after; nothing was touched"
+    status = call("status", cwd=here)
+    assert "Overall Status: DEGRADED" in status.out
+    assert f"{dead.name} died and may have left something at work: `playbook-kernel cleanup`" in status.out
+    done = spawn("run", "001_good", cwd=here)
+    assert f"warning: {dead.name} died and may have left something at work: `playbook-kernel cleanup`" in done.err
+    assert call("cleanup", newest.name, "--dry-run", "--json", cwd=here).json == []

@@ -25,33 +25,51 @@ from tests.cli.calls import spawn, workspace
 from tests.plugins.readers.reading import read, small
 
 ROOT = Path(__file__).parents[2]
-ELSEWHERE = {
+PLANTED = "planted-in-the-first-line"
+ELSEWHERE: dict[int, str | tuple[str, ...]] = {
     3: "plugins/deployment/test_deploy.py::test_patience_ends",
     5: "kernel/test_engine_trial.py::test_an_advisory_verdict_is_told_and_fails_nothing",
     6: "plugins/probes/test_script.py::test_its_exit_status_says",
     10: "plugins/transports/test_sessions.py::test_keeps",
     11: "plugins/transports/test_sessions.py::test_keeps",
     12: "plugins/transports/test_ssh_login.py::test_unknown_host_key",
-    14: "kernel/test_logs.py::test_no_secret_reaches_any_place",
-    15: "e2e/test_lab_campaign.py::test_three_scenarios_over_v1_and_v2",
+    15: (
+        "plugins/composers/test_lifecycle.py::test_down_needs_only_the_journal",
+        "plugins/test_older_places.py::test_it_is_there_when_services_start_and_gone_afterwards",
+    ),
     18: "plugins/composers/test_lifecycle.py::test_down_needs_only_the_journal",
     19: "plugins/composers/test_lifecycle.py::test_what_is_not_ours_stays",
-    20: "plugins/deployment/test_teardown.py::test_what_is_left_is_told",
-    21: "kernel/test_engine_trial.py::test_the_campaign_goes_on_to_its_last_scenario_and_leaves_nothing",
+    20: (
+        "plugins/deployment/test_teardown.py::test_what_is_left_is_told",
+        "kernel/test_engine_trial.py::test_what_is_left_behind_fails_the_trial_and_what_is_foreign_does_not",
+    ),
     24: "plugins/collectors/test_artifacts.py::test_equal_names_are_both_kept",
-    26: "plugins/collectors/test_artifacts.py::test_what_is_not_there_is_a_warning_and_costs_nothing_else",
     31: "plugins/benchmarks/test_script.py::test_too_late_is_killed_with_all_it_started",
-    32: "cli/test_commands.py::test_names_with_anything_in_them",
     33: "plugins/collectors/test_artifacts.py::test_files_and_folders_keep_their_place",
     34: "plugins/benchmarks/test_script.py::test_a_python_script",
-    36: "plugins/transports/test_ssh_faults.py::test_reconnects_once_for_all",
+    36: (
+        "plugins/transports/test_ssh_faults.py::test_reconnects_once_for_all",
+        "plugins/transports/test_sessions.py::test_keeps",
+    ),
     37: "kernel/test_engine_trial.py::test_what_a_hook_raises_fails_its_phase_and_is_signed",
     39: "kernel/test_fitness.py::test_a_node_that_a_trial_failed_on_is_looked_at_again_and_left_out_while_it_cannot_serve",
-    40: "plugins/probes/test_docker.py::test_a_state",
+    40: (
+        "plugins/probes/test_docker.py::test_a_state",
+        "plugins/composers/test_lifecycle.py::test_what_is_not_ours_stays",
+    ),
     46: "plugins/commands/test_health.py::test_what_a_fact_means",
     50: "plugins/deployment/test_teardown.py::test_a_later_process_needs_only_the_journal",
-    55: "plugins/reporters/test_html.py::test_text_from_outside_stays_text",
+    55: (
+        "plugins/reporters/test_html.py::test_text_from_outside_stays_text",
+        "plugins/reporters/test_markdown.py::test_nothing_in_a_result_becomes_markup",
+        "plugins/reporters/test_classic.py::test_text_from_outside_stays_text_and_in_the_folder",
+    ),
     56: "kernel/test_resume.py::test_resumed_after_a_kill_at_any_stage_the_results_are_those_of_an_undisturbed_run",
+    57: (
+        "plugins/composers/test_compose_file.py::test_a_base_in_this_file_and_one_in_another",
+        "plugins/composers/test_compose_file.py::test_services_of_an_included_file",
+        "plugins/composers/test_equivalence.py::test_the_same_containers",
+    ),
     58: "kernel/test_engine_trial.py::test_a_failed_scenario_is_tried_again_unless_trying_cannot_help",
 }
 
@@ -64,7 +82,8 @@ def test_every_row_has_its_proof() -> None:
         for head in re.findall(r"^def test((?:_o\d+)+)_", text, re.MULTILINE)
         for row in re.findall(r"\d+", head)
     }
-    missing = [w for w in ELSEWHERE.values() if f"\ndef {w.split('::')[1]}(" not in texts.get(w.split("::")[0], "")]
+    places = [w for said in ELSEWHERE.values() for w in ([said] if isinstance(said, str) else said)]
+    missing = [w for w in places if f"\ndef {w.split('::')[1]}(" not in texts.get(w.split("::")[0], "")]
     assert missing == []
     told = {int(n) for n in re.findall(r"\bO(\d+)\b", (ROOT / "docs/migrating.md").read_text())}
     assert sorted({*range(1, 59)} - found - ELSEWHERE.keys() - told) == []
@@ -106,21 +125,24 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]
     foreign = [Path(f"/tmp/{n}_{uuid.uuid4().hex}") for n in ("playbook", "test_script")]
     for path in foreign:
         path.write_text("of somebody else")
-    keep = "test_execution: {result_paths: [out]}\n"
+    keep = "test_execution: {result_paths: [out, missing.json]}\n"
     metadata = "name: x\nservices: [{name: engine, nodes: [local]}]\n"
     root = workspace(
         tmp_path_factory.mktemp("rows"), "001_good", "002_bad", "003_plain",
         files={
             "config/scenarios.yaml": "inter_scenario: {wait_between_scenarios: 0, retry_count: 0, continue_on_failure: on}\n",
             "config/scenarios/001_good/metadata.yaml": metadata + keep,
+            "config/scenarios/001_good/.env": f"FIRST={PLANTED}\nSECOND=2\n",
             "config/scenarios/001_good/run_test.sh":
                 "mkdir -p out/deep; : >out/empty; echo 1 >out/deep/full\necho METRIC:throughput=2\n",
             "config/scenarios/002_bad/metadata.yaml": metadata + keep,
             "config/scenarios/002_bad/run_test.sh": "mkdir -p out; echo trace >out/trace.txt; echo broken >&2; exit 3\n",
         },
     )  # fmt: skip
-    done = spawn("run", "--all", cwd=root)
+    done = spawn("-l", "debug", "run", "--all", "--json", cwd=root)
     assert done.code == 1, done.err
+    assert json.loads(done.out)
+    (root / "stderr").write_text(done.err)
     [run] = (root / "results").iterdir()
     yield run, foreign
     for path in foreign:
@@ -133,6 +155,31 @@ def scenario(run: Path, name: str) -> dict[str, Any]:
 
 def test_o8_a_local_script_needs_no_result_paths(finished: tuple[Path, list[Path]]) -> None:
     assert scenario(finished[0], "003_plain")["status"] == "completed"
+
+
+def test_o14_o45_logs_hold_neither_lines_of_env_files_nor_escapes(finished: tuple[Path, list[Path]]) -> None:
+    root = finished[0].parents[1]
+    texts = {
+        p: p.read_text() for p in (*finished[0].rglob("*"), *(root / "logs").iterdir(), root / "stderr") if p.is_file()
+    }
+    assert len([p for p in texts if p.suffix == ".log" and p.parent == root / "logs"]) == 1
+    assert [p for p, text in texts.items() if PLANTED in text or "\x1b" in text] == []
+
+
+def test_o21_what_was_made_is_undone_once(finished: tuple[Path, list[Path]]) -> None:
+    records = [json.loads(line) for line in (finished[0] / "journal.jsonl").read_text().splitlines()]
+    made = [(r["trial"], r["data"]["id"]) for r in records if r["type"] == "intent"]
+    undone = [(r["trial"], r["data"]["id"]) for r in records if r["type"] == "undone"]
+    assert made
+    assert sorted(undone) == sorted(made)
+
+
+def test_o26_what_could_not_be_collected_is_in_every_summary(finished: tuple[Path, list[Path]]) -> None:
+    folder = finished[0] / "001_good"
+    collected = json.loads((folder / "metadata/collection_summary.json").read_text())
+    assert ["missing.json" in e for e in collected["collection_errors"]] == [True]
+    assert "missing.json" in (folder / "collection_report.txt").read_text()
+    assert "missing.json" in (folder / "scenario_test_report.md").read_text().replace("\\", "")
 
 
 def test_o22_a_failed_test_leaves_its_output_and_its_files(finished: tuple[Path, list[Path]]) -> None:

@@ -1,6 +1,7 @@
 """The commands of the documents: fenced blocks marked ``console``, with a comment above that says where they run.
 
-``<!-- run: project -->``: in a folder that this document's blocks share, empty at first. ``lab``: in a folder with a campaign
+``<!-- run: project -->``: in a folder that this document's blocks share, empty at first; a block below ``<!-- file: PATH -->`` is
+written there when its turn comes. ``lab``: in a folder with a campaign
 over the lab's nodes. ``clone-lab``: at the root of the repository, in a lab of the document's own. ``make``: by
 the Makefile's own tests. ``elsewhere``: by the test that is named after it.
 """
@@ -61,6 +62,26 @@ def blocks(path: Path) -> list[Block]:
         line = text.count("\n", 0, match.start("body")) + 1
         found.append(Block(path, match["where"] or "", tuple(_steps(match["body"], line)), match["test"] or ""))
     return found
+
+
+_FILE = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
+
+
+def script(path: Path, where: str) -> list[tuple[str, str] | Block]:
+    """The files (name and text) and the blocks of one place of a document, in order."""
+    text = path.read_text(encoding="utf-8")
+    found: list[tuple[int, tuple[str, str] | Block]] = [
+        (text.count("\n", 0, m.start()) + 1, (m[1], m[2])) for m in _FILE.finditer(text)
+    ]
+    found += [(b.steps[0].line, b) for b in blocks(path) if b.where == where]
+    return [step for _, step in sorted(found, key=lambda pair: pair[0])]
+
+
+def write(file: tuple[str, str], folder: Path) -> None:
+    """Write a file of a document."""
+    place = folder / file[0]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(file[1], encoding="utf-8")
 
 
 def _steps(body: str, first: int) -> list[Step]:

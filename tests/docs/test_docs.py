@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.helpers import copy
 from tests.lab.core import Lab, cannot
 
-from .blocks import ROOT, Block, blocks, documents, missing
+from .blocks import ROOT, Block, blocks, documents, missing, script, write
 
 PLACES = {"project", "lab", "clone-lab", "make", "elsewhere"}
 MAKE = {"make demo", "make test", "make unit", "make lint"}
@@ -69,8 +69,11 @@ def test_every_block_says_where_it_runs(path: Path) -> None:
 
 @pytest.mark.parametrize("path", having("project"), ids=ids)
 def test_commands_of_a_project(path: Path, tmp_path: Path) -> None:
-    for block in of(path, "project"):
-        perform(block, tmp_path)
+    for step in script(path, "project"):
+        if isinstance(step, tuple):
+            write(step, tmp_path)
+        else:
+            perform(step, tmp_path)
 
 
 @pytest.mark.lab

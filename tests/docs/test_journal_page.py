@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from playbook_kernel.engine import journal
-from playbook_kernel.engine.journal import Journal, JournalDamaged, parse, record_of, trials
+from playbook_kernel.engine.journal import Journal, parse, trials
+from playbook_kernel.model.record import JournalDamaged, record_of
 
 from .blocks import ROOT
 

@@ -66,7 +66,7 @@ FAULTS: Sequence[Fault] = (
     Fault("docker command gone", "mv $(command -v docker) /run/docker-away", "mv /run/docker-away /usr/local/bin/docker", ENGINE),
     Fault(
         "compose gone", "mount --bind /dev/null /usr/libexec/docker/cli-plugins/docker-compose",
-        "umount /usr/libexec/docker/cli-plugins/docker-compose", ENGINE,
+        "while umount -l /usr/libexec/docker/cli-plugins/docker-compose 2>/dev/null; do :; done", ENGINE,
     ),
     Fault("containers killed", f"for c in $({_OURS}); do docker kill $c; done; :", ":", (*SERVICE, *LOAD)),
     Fault("containers paused", f"for c in $({_OURS}); do docker pause $c; done; :", ":", (*SERVICE, *LOAD)),
@@ -86,5 +86,9 @@ FAULTS: Sequence[Fault] = (
     Fault("temporary folder gone", "mv /tmp /tmp-away", "rm -rf /tmp; mv /tmp-away /tmp", ("node", "command")),
     Fault("script killed", "while ! pgrep -f run_test.sh >/dev/null; do sleep 0.1; done; pkill -9 -f run_test.sh; :", ":", LOAD, waits=True),
     Fault("few processes", "echo 8 > /sys/fs/cgroup/pids/pids.max", "echo max > /sys/fs/cgroup/pids/pids.max", (*NETWORK, *ENGINE, *SERVICE, *LOAD)),
+    Fault(
+        "clock skew", "cp /usr/bin/date /usr/bin/right-date; printf '#!/bin/sh\\nexec right-date -d \"+2 hours\" \"$@\"\\n' >/run/date; "
+        "chmod 755 /run/date; mv /run/date /usr/bin/date", "mv /usr/bin/right-date /usr/bin/date",
+    ),
     Fault("little CPU", "echo 5000 > /sys/fs/cgroup/cpu/cpu.cfs_quota_us", "echo -1 > /sys/fs/cgroup/cpu/cpu.cfs_quota_us", NETWORK),
 )  # fmt: skip

@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from .catalogue import FAULTS, NODE, Fault
 from .nodes import listing
 from .runs import NODES, Campaign
 
+CLAIM = "/tmp/playbook-claim.lock"
 LIMIT = 240.0
 """Seconds that a cell may take: the sum of what its deadlines allow is less."""
 
@@ -81,6 +83,10 @@ def playbook_event(ctx, event):
     if type(event).__name__ == "ScenarioEnded" and event.scenario == "001_victim":
         for command in FAULT["heal"]:
             subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+
+@hookimpl(tryfirst=True)
+def playbook_preflight(ctx, nodes, scenarios):
+    """A plugin's calls come one after the other: the next scenario waits until the node is healed."""
 '''
 
 
@@ -98,7 +104,8 @@ def cell(lab: Lab, folder: Path, fault: Fault, phase: str) -> dict[str, Any]:
         done = campaign.call("run", "--all", "--plugin", "striker.py", timeout=LIMIT)
     except AssertionError as error:
         _heal(lab, fault)
-        return {"fault": fault.name, "phase": phase, "wrong": [f"no end: {str(error)[-500:]}"]}
+        campaign.call("cleanup", timeout=LIMIT)  # the next cell must not pay for it
+        return {"fault": fault.name, "phase": phase, "wrong": [f"no end within {LIMIT:g} s: {str(error)[-500:]}"]}
     seconds = round(time.monotonic() - began, 1)
     _heal(lab, fault)
     if not (campaign.folder / "results").exists() or done.returncode not in (0, 1):
@@ -138,14 +145,35 @@ def _wrong(
         wrong.append(f"the next scenario {results['002_next']['status']}: {results['002_next']['reason']}")
     if code != int(any(s["status"] != "completed" for s in results.values())):
         wrong.append(f"exit status {code}")
-    left = {n: found for n in NODES if (found := listing(lab, n))}
-    if left:
+    if left := _left(lab):
         cleaned = campaign.call("cleanup")
         row["cleanup"] = cleaned.stdout + cleaned.stderr
-        still = {n: found for n in NODES if (found := listing(lab, n))}
+        still = _left(lab)
         wrong += [f"left although it was said to be clean: {left}"] if trial["clean"] else []
         wrong += [f"left after cleanup: {still}"] if still else []
     return wrong
+
+
+def _left(lab: Lab) -> dict[str, Any]:
+    """What is on the nodes. A claim whose connection was cut without a word is given up after a minute, and not before."""
+    until = time.monotonic() + 75
+    while lab.run(NODE, ["docker", "ps", "-q"], check=False).returncode and time.monotonic() < until:
+        time.sleep(1.0)  # its engine is not back yet
+    while found := {n: seen for n in NODES if (seen := listing(lab, n))}:
+        claims = all(
+            set(seen) <= {"files", "processes"} and seen.get("files", []) == [CLAIM] for seen in found.values()
+        )
+        if not claims or time.monotonic() > until:
+            break
+        time.sleep(1.0)
+    return found
+
+
+def cells() -> Iterator[tuple[Fault, str]]:
+    """Every cell; each fault once, and each phase often, before any fault comes again."""
+    for turn in range(len(PHASES)):
+        for number, fault in enumerate(FAULTS):
+            yield fault, PHASES[(number + turn) % len(PHASES)]
 
 
 def _heal(lab: Lab, fault: Fault) -> None:
@@ -172,18 +200,19 @@ def main() -> int:
         lab.up(("v1", "v2"))
     enter_network(lab.root)
     try:
-        for fault in (f for f in FAULTS if options.only in f.name):
-            for phase in (p for p in PHASES if options.phase in p and (fault.name, p) not in have):
-                folder = Path(tempfile.mkdtemp(prefix="matrix-"))
-                row = cell(lab, folder / "campaign", fault, phase)
-                with options.results.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
-                print(
-                    f"{fault.name:22} {phase:12} {row.get('status')} {row.get('seconds')} s {'; '.join(row['wrong'])}",
-                    flush=True,
-                )
-                shutil.rmtree(folder)
-                rows.append(row)
+        for fault, phase in cells():
+            if options.only not in fault.name or options.phase not in phase or (fault.name, phase) in have:
+                continue
+            folder = Path(tempfile.mkdtemp(prefix="matrix-"))
+            row = cell(lab, folder / "campaign", fault, phase)
+            with options.results.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            print(
+                f"{fault.name:22} {phase:12} {row.get('status')} {row.get('seconds')} s {'; '.join(row['wrong'])}",
+                flush=True,
+            )
+            shutil.rmtree(folder)
+            rows.append(row)
     finally:
         if not options.lab:
             lab.down()

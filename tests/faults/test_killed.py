@@ -72,7 +72,7 @@ def test_cleaned_up_from_another_folder_with_a_copy_of_the_run(
     done = other.call("cleanup")
     assert done.returncode == 0, done.stdout + done.stderr
     assert left(lab) == {}
-    assert "nothing is left to clean up" in other.call("cleanup").stdout
+    assert "there is nothing to clean up" in other.call("cleanup").stdout
     assert "planted-7f3a" not in (other.run / "journal.jsonl").read_text()
 
 

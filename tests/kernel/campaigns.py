@@ -8,16 +8,21 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
+from playbook_kernel.cli.interrupt import Interrupts
+from playbook_kernel.cli.main import leave
 from playbook_kernel.engine.campaign import Outcome, RunRequest, run
-from playbook_kernel.engine.job import Patience, PluginSettings
 from playbook_kernel.engine.journal import Journal
+from playbook_kernel.engine.patience import Patience
 from playbook_kernel.engine.plan import Plan
 from playbook_kernel.engine.resume import Resume
-from playbook_kernel.loading import load_hooks
+from playbook_kernel.engine.store import new_run
+from playbook_kernel.loading import PluginSettings, load_hooks
 from playbook_kernel.model import Configuration, DriverRef, Node, Policy, Scenario, Service, Timeouts
 
 QUICK = Patience(grace=0.2, silence=30.0, leave=5.0)
@@ -136,8 +141,12 @@ def campaign(
     loader = plugins.loader()
     hooks = load_hooks(loader)
     earlier = None if resume is None else Resume(run_of(folder), **resume)
-    request = RunRequest(folder / "results", "run", in_process, plugins, patience=patience, resume=earlier)
-    return run(plan, request, hooks, loader)
+    at = earlier.run if earlier else new_run(folder / "results", "run")
+    request = RunRequest(at, in_process, plugins, patience=patience, resume=earlier)
+    interrupts = Interrupts(at)
+    with interrupts.watched():
+        outcome = run(plan, request, hooks, loader, interrupts.cancel)
+    return evolve(outcome, exit_code=interrupts.code or outcome.exit_code)
 
 
 def outside(folder: Path) -> list[str]:
@@ -212,6 +221,7 @@ def main(
     kill_after: int = 0,
     largest_file: int = 0,
     grace: float = 0.2,
+    watch: float = 10.0,
     wait_between: float = 0.0,
     resume: Mapping[str, Any] | None = None,
 ) -> int:
@@ -232,11 +242,12 @@ def main(
     if largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     policy = Policy(wait_between=wait_between, continue_on_failure=True, retries=0)
-    patience = Patience(grace)
+    patience = Patience(grace, watch=watch)
     return campaign(
         Path(folder), scenarios, *sources, node_count=node_count, policy=policy, patience=patience, resume=resume
     ).exit_code
 
 
 if __name__ == "__main__":
-    sys.exit(main(**json.loads(sys.argv[1])))
+    began = threading.enumerate()
+    leave(main(**json.loads(sys.argv[1])), began)

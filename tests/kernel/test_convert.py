@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import pytest
 from attrs import field, frozen
-from playbook_kernel.config import Problems, load_document, structure, structure_options
+from playbook_kernel.api import Problems, structure
 from playbook_kernel.redaction import Secret
+from playbook_plugins.text import load_document
 
 
 @frozen
@@ -156,16 +157,6 @@ def test_a_part_of_a_document_is_structured_with_its_own_path(tmp_path: Path) ->
     ]
 
 
-def test_options_of_a_driver_are_told_under_where_it_was_named() -> None:
-    problems = Problems()
-    assert structure_options(Port, {"number": 1}, "s/metadata.yaml:3: benchmark", problems) == Port(1)
-    assert structure_options(Port, {"nmber": 1}, "s/metadata.yaml:3: benchmark", problems) is None
-    assert [str(p) for p in problems.items] == [
-        "s/metadata.yaml:3: benchmark: number: required key is missing",
-        "s/metadata.yaml:3: benchmark: unknown key 'nmber', did you mean 'number'?",
-    ]
-
-
 @frozen
 class Tree:
     kids: tuple[Tree, ...] = ()
@@ -178,3 +169,16 @@ def test_a_class_may_hold_itself() -> None:
         ("kids[1].kids", "expected a list, got 5"),
         ("one", "unknown key 'kid', did you mean 'kids'?"),
     ]
+
+
+def test_a_mapping_that_is_none_is_told_however_often_its_type_was_met() -> None:
+    @frozen
+    class First:
+        some: Mapping[str, Any] = field(factory=dict)
+
+    @frozen
+    class Second:
+        some: Mapping[str, Any] = field(factory=dict)
+
+    for cls in (First, Second):
+        assert structure({"some": [1]}, cls)[1] == [("some", "expected a mapping, got [1]")]

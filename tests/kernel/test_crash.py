@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from playbook_kernel.engine import store as engine
-from playbook_kernel.engine.journal import JournalDamaged, Record, read, trials
+from playbook_kernel.engine.journal import read, trials
 from playbook_kernel.engine.recover import Recovered, cleanup_run, open_trials
 from playbook_kernel.errors import ConfigError, PlaybookError
+from playbook_kernel.model.record import JournalDamaged, Record
 
 from .campaigns import campaign, cleanups_of, finished, nodes, outside, run_of, settings, start
 

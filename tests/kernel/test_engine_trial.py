@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import frozen
+from playbook_kernel.engine import protocol
 from playbook_kernel.engine.campaign import Outcome
-from playbook_kernel.engine.job import Patience
 from playbook_kernel.engine.journal import read, trials
+from playbook_kernel.engine.patience import Patience
 from playbook_kernel.model import PHASES, PhaseOutcome, Policy, ScenarioResult, Timeouts, TrialResult
 
 from .campaigns import campaign, cleanups_of, group_alive, outside, pids_of, scenario
@@ -327,11 +329,11 @@ def test_what_goes_wrong_in_cleanup_is_cleaned_up_by_another_process(ran: Ran, w
         ("healthcheck-strange", "playbook_healthcheck gave str, not Health"),
         ("healthcheck-yields_and_raises", "ValueError: too lazy"),
         ("benchmark-number", "playbook_benchmark gave int, not Measurement"),
-        ("benchmark-not_metrics", "cannot be kept: Measurement.metrics.speed: expected dict, got float"),
+        ("benchmark-not_metrics", "cannot be kept: Measurement.metrics['speed']: expected a mapping, got 1.5"),
         ("benchmark-enormous", "keep"),
         ("benchmark-tells_too_much", "more than can be told"),
         ("benchmark-tells_its_own", "an event that cannot be told: Event: not an event"),
-        ("benchmark-tells_the_wrong_type", "an event that cannot be told: Warned.message: expected str, got int"),
+        ("benchmark-tells_the_wrong_type", "an event that cannot be told: Event.message: expected a text, got 5"),
     ],
 )
 def test_an_answer_or_an_event_of_the_wrong_kind_is_the_plugins_error(ran: Ran, name: str, words: str) -> None:
@@ -441,6 +443,24 @@ def test_a_process_that_cannot_even_say_that_it_lives_is_lost_by_its_silence(tmp
     assert outside(tmp_path) == []
 
 
+def test_what_a_trial_said_before_it_ended_is_heard_by_a_parent_that_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after Ctrl-Z and `fg`, or on a starved machine: the process has ended, and its last words are still in the pipe."""
+
+    def late(descriptor: int) -> Iterator[Mapping[str, Any]]:
+        for message in messages(descriptor):
+            if message["type"] == "result":
+                time.sleep(1.6)
+            yield message
+
+    messages = protocol.messages
+    monkeypatch.setattr(protocol, "messages", late)
+    outcome = campaign(tmp_path, ["a"])
+    assert outcome.result.scenarios[0].reason == ""
+    assert outcome.exit_code == 0
+
+
 ONLY_IN_THE_CHILD = """
 if sys.argv[0].endswith("worker.py"):
     {}
@@ -522,10 +542,10 @@ def test_a_watcher_or_reporter_that_fails_harms_nobody_and_is_told_once(tmp_path
     assert [s.status for s in outcome.result.scenarios] == ["completed", "completed"]
     assert outcome.exit_code == 0
     assert [p.name for p in outcome.reports] == ["good.md"]
-    [warning] = [w for w in outcome.result.warnings if "while watching" in w]
+    [warning] = [w for w in outcome.result.warnings if "failed in playbook_event" in w]
     assert "extra1.py" in warning
     log = [json.loads(line) for line in (outcome.folder / "log.jsonl").read_text().splitlines()]
-    assert [Path(e["plugin"]).name for e in log if e["event"] == "a report could not be written"] == ["extra1.py"]
+    assert [Path(e["plugin"]).name for e in log if e.get("hook") == "playbook_report"] == ["extra1.py"]
 
 
 def test_in_process_gives_the_same_result(tmp_path: Path) -> None:

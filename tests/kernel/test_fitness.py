@@ -24,6 +24,7 @@ from playbook_kernel.api import (
     hookimpl,
 )
 from playbook_kernel.engine.fitness import Fitness
+from playbook_kernel.engine.guests import Guests
 from playbook_kernel.loading import HookManager
 from playbook_kernel.model import DriverRef, Policy
 from playbook_kernel.scope import Cancel
@@ -54,8 +55,8 @@ class Site:
     @hookimpl
     def playbook_deploy(self, scenario: Scenario) -> Deployment:
         self.tried.append(scenario.name)
-        if self.broken:
-            raise NodeError(self.broken.pop(0), "it went away")
+        if self.broken and (node := self.broken.pop(0)):
+            raise NodeError(node, "it went away")
         return Deployment()
 
     @hookimpl
@@ -149,7 +150,7 @@ def test_two_plugins_say_why_and_one_that_raises_harms_nobody(tmp_path: Path) ->
     fitness.look([made], made.node_names)
     assert fitness.why_not(made) == "node n1 cannot be used: the licence has expired; disk: full"
     assert told == [
-        "nodes could not be looked at: playbook_preflight gave int, not Mapping (plugin broken)",
+        "plugin broken failed in playbook_preflight: playbook_preflight gave int, not Mapping",
         "node n1 cannot be used: the licence has expired; disk: full",
     ]
 
@@ -173,4 +174,26 @@ def _fitness(plugins: Mapping[str, object]) -> tuple[Fitness, list[str]]:
         manager.register(plugin, name)
     nodes = {n: Node(n, DriverRef("near")) for n in ("n1", "n2")}
     ctx = CampaignContext("run", Path(), nodes, None, lambda kind, ref: None)
-    return Fitness(manager, ctx, Cancel(), 3600.0, 1.0, told.append), told
+    return Fitness(Guests(manager, ctx, told.append, 1.0, 1.0), nodes, Cancel(), 3600.0, told.append), told
+
+
+def test_a_node_that_fails_again_and_again_is_left_out_and_what_needs_it_is_skipped(tmp_path: Path) -> None:
+    site = Site(broken=["n1"] * 9)
+    result = run(tmp_path, site, {"a": ["n1"], "b": ["n1", "n2"], "c": ["n1"], "d": ["n1"], "e": ["n1", "n3"]})
+    assert site.tried == ["a", "b", "c"], "though each look found it good"
+    assert [s.status for s in result.scenarios] == ["failed", "failed", "failed", "skipped", "skipped"]
+    assert result.scenarios[4].reason == "node n1 is left out: 3 trials in a row failed on it"
+
+
+def test_others_go_on_and_a_success_ends_the_row(tmp_path: Path) -> None:
+    site = Site(broken=["n1", "n1", "", "n1", "n1"])
+    result = run(tmp_path, site, {name: ["n1"] for name in "abcdef"})
+    assert site.tried == list("abcdef")
+    assert [s.status for s in result.scenarios] == ["failed", "failed", "completed", "failed", "failed", "completed"]
+
+
+def test_further_attempts_end_too(tmp_path: Path) -> None:
+    site = Site(broken=["n1"] * 3)
+    result = run(tmp_path, site, {"a": ["n1"], "b": ["n2"]}, pause=0.0, retries=5)
+    assert site.tried == ["a", "a", "a", "b"]
+    assert [s.status for s in result.scenarios] == ["failed", "completed"]

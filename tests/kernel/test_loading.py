@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib
 import itertools
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playbook_kernel.cli.common import check_required
 from playbook_kernel.drivers import Benchmark
 from playbook_kernel.errors import ConfigError, DriverConflict, DriverNotFound, PluginError
-from playbook_kernel.loading import HookManager, Loader, load_file, load_hooks, origin, suspect
+from playbook_kernel.loading import HookManager, Loader, load_file, load_hooks, origin
+from playbook_kernel.loading.blame import suspect
 from playbook_kernel.model import DriverRef, Load, Measurement, PluginPolicy
 
 GOOD = """
@@ -119,13 +123,60 @@ def test_a_driver_that_cannot_be_used_is_quarantined_and_hurts_only_who_names_it
     assert len(made.quarantine) == 1
     if what == "raises":
         assert "py:3" in made.quarantine[0].reason, "the file and the line"
-        assert "Traceback" in made.quarantine[0].details
     assert made.driver("benchmark", "mine").__name__ == "Bench"
 
 
-def test_what_nobody_offers_is_told_with_what_there_is(install: Install) -> None:
+HANGS: Mapping[str, str] = {
+    "sleeps": "import time\ntime.sleep({})",
+    "waits": "import threading\nthreading.Event().wait({})",
+    "loops": "import time\nend = time.monotonic() + {}\nwhile time.monotonic() < end:\n    try:\n        sum(range(9))\n"
+    "    except Exception:\n        pass",
+}
+
+
+def ended(name: str) -> bool:
+    """Whether no thread of that name is at work any more, or will be soon."""
+    for thread in threading.enumerate():
+        if thread.name == name:
+            thread.join(10)
+    return name not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize("way", HANGS)
+@pytest.mark.parametrize("main", [True, False])
+def test_an_import_that_hangs_is_given_up_and_hurts_only_who_names_it(
+    install: Install, way: str, *, main: bool
+) -> None:
+    module = install("Hangs", HANGS[way].format(600 if way == "loops" else 3), {"benchmark:hangs": "{module}:Bench"})
     install("good")
-    with pytest.raises(DriverNotFound, match=r"no benchmark is called 'minee'; installed: .*mine"):
+    made = loader(import_timeout=0.2)
+
+    def refused() -> str:
+        with pytest.raises(DriverNotFound) as caught:
+            made.driver("benchmark", "hangs")
+        return str(caught.value)
+
+    with ThreadPoolExecutor() as pool:
+        said = refused() if main else pool.submit(refused).result()
+    assert "benchmark:hangs from hangs 1.0" in said
+    assert "its import does not end within 0.2 s at " in said
+    assert f"{module}.py:" in said, "where it hangs"
+    assert refused() == said, "it is not tried again"
+    assert made.driver("benchmark", "mine").__name__ == "Bench"
+    assert ended("import"), "it takes no processor time from others"
+    assert module not in sys.modules
+
+
+def test_a_single_file_that_hangs_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "hangs.py").write_text("while True:\n    pass\n")
+    with pytest.raises(PluginError, match=r"hangs\.py cannot be loaded: .* within 0.2 s at .*hangs\.py:[12]"):
+        load_hooks(loader(files=[str(tmp_path / "hangs.py")], import_timeout=0.2))
+    assert ended("import")
+
+
+def test_what_nobody_offers_is_told_with_what_may_have_been_meant(install: Install) -> None:
+    install("good")
+    with pytest.raises(DriverNotFound, match=r"no benchmark is called 'minee'; did you mean 'mine'"):
         loader().driver("benchmark", "minee")
 
 
@@ -194,11 +245,11 @@ def test_what_is_disabled_is_not_there(install: Install, monkeypatch: pytest.Mon
 def test_required_plugins_must_be_there_and_usable(install: Install) -> None:
     install("good", version="1.5")
     install("bad-hooks", "raise ValueError('no')", {"hooks:bad": "{module}"})
-    loader(require=("good>=1", "Good")).check_required()
+    check_required(loader(require=("good>=1", "Good")))
     made = loader(require=("good>=2", "absent-thing", "what is this", "bad_hooks"))
     load_hooks(made)
     with pytest.raises(PluginError) as caught:
-        made.check_required()
+        check_required(made)
     for words in (
         "good>=2 is required, 1.5 is installed",
         "absent-thing is not installed",
@@ -226,6 +277,10 @@ HOOKS: Mapping[str, tuple[str, str]] = {
         "playbook_cleanup cannot be wrapped: its calls are isolated",
     ),
     "register": ("@hookimpl\ndef playbook_register(registry):\n    raise OSError('full')", "OSError: full"),
+    "hangs": (
+        "import threading\n@hookimpl\ndef playbook_register(registry):\n    threading.Event().wait()",
+        "PluginTimeout: it did not come back within its deadline",
+    ),
     "takes": (
         GOOD + "@hookimpl\ndef playbook_register(registry):\n    registry.add('taken', Bench)",
         "DriverConflict: benchmark 'taken' is already offered",
@@ -240,7 +295,10 @@ def facts(manager: HookManager) -> list[Any]:
 
 
 @pytest.mark.parametrize("what", HOOKS)
-def test_a_hook_plugin_that_cannot_be_registered_is_quarantined_whole(install: Install, what: str) -> None:
+def test_a_hook_plugin_that_cannot_be_registered_is_quarantined_whole(
+    install: Install, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr("playbook_kernel.loading.manager._PATIENCE", 0.1 if what == "hangs" else 60.0)
     source, words = HOOKS[what]
     also = "\n@hookimpl\ndef playbook_discover(ctx, node, session):\n    return {'from': 'the bad one'}\n"
     install("bad-one", HEAD + source + also, {"hooks:bad": "{module}"})
@@ -383,17 +441,20 @@ def playbook_benchmark():
     assert origin(of_wrapper.value) == "outer2"
 
 
-def test_isolated_calls_all_happen_and_all_errors_come_back(tmp_path: Path) -> None:
+def test_the_calls_of_a_hook_are_bounded_by_whoever_makes_them_and_signed(tmp_path: Path) -> None:
     hook = "@hookimpl\ndef playbook_event(ctx, event):\n    "
     made = manager(
         tmp_path, a=hook + "event.append('a')", b=hook + "raise ValueError('b')", c=hook + "raise SystemExit",
         d=hook + "event.append('d'); return 5",
     )  # fmt: skip
     seen: list[str] = []
-    results, errors = made.call_isolated("playbook_event", ctx=None, event=seen)
-    assert seen == ["d", "a"], "the newest plugin first"
-    assert results == [5]
-    assert [(type(e), origin(e)) for e in errors] == [(PluginError, "c"), (ValueError, "b")]
+    calls = dict(made.calls("playbook_event", ctx=None, event=seen))
+    assert list(calls) == ["d", "c", "b", "a"], "the newest plugin first"
+    assert (calls["d"](), calls["a"](), seen) == (5, None, ["d", "a"])
+    for name, kind in (("b", ValueError), ("c", PluginError)):
+        with pytest.raises(kind) as raised:
+            calls[name]()
+        assert origin(raised.value) == name
 
 
 def test_who_is_entered_and_left_is_told(tmp_path: Path) -> None:

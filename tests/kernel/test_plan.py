@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import evolve, frozen
-from playbook_kernel.config import Problems
+from playbook_kernel.cli.common import select
+from playbook_kernel.cli.plan import describe
 from playbook_kernel.drivers import Benchmark, Collector, Composer, Driver, Probe, Reporter, Share, Transport
-from playbook_kernel.engine.plan import make_plan, problems_of, select
+from playbook_kernel.engine.plan import make_plan
 from playbook_kernel.errors import ConfigError, PluginError
 from playbook_kernel.loading import Loader
 from playbook_kernel.model import (
@@ -88,9 +90,9 @@ def test_a_good_plan_says_what_will_happen_and_touches_nothing(loader: Loader) -
         scenario("three", skip="it is not Monday", depends_on=("one",)),
     )
     policy = Policy(wait_between=5.0, retries=2)
-    plan = make_plan(config(*scenarios, policy=policy, warnings=("careful",)), None, loader)
+    plan = make_plan(config(*scenarios, policy=policy, warnings=("careful",)), loader)
     assert plan.runnable == scenarios[:1]
-    told = json.loads(json.dumps(plan.describe()))
+    told = json.loads(json.dumps(describe(plan)))
     assert told["nodes"] == ["n1", "n2"]
     assert told["policy"] == {"wait_between": 5.0, "continue_on_failure": False, "retries": 2}
     assert told["reporters"] == ["plain"]
@@ -109,6 +111,16 @@ def test_a_good_plan_says_what_will_happen_and_touches_nothing(loader: Loader) -
     assert told["scenarios"][2]["depends_on"] == ["one"]
 
 
+def test_no_thread_stays(loader: Loader) -> None:
+    before = set(threading.enumerate())
+    make_plan(config(scenario("one")), loader)
+    with pytest.raises(PluginError):
+        make_plan(config(scenario("two", benchmark=DriverRef("nobody"))), loader)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+        assert not thread.is_alive()
+
+
 def test_every_problem_of_every_scenario_is_told_at_once_and_once(loader: Loader) -> None:
     services = (
         Service("a", ("n1", "nowhere"), Path("c.yml"), checks=(Check(DriverRef("tpc", {}, "a.yml:9: checks[0]")),)),
@@ -124,7 +136,7 @@ def test_every_problem_of_every_scenario_is_told_at_once_and_once(loader: Loader
     reporters = (DriverRef("paper", {}, "defaults.yaml:2: reporters[0]"),)
     scenarios = (broken, scenario("untidy", directory="untidy"), evolve(broken, name="again"))
     with pytest.raises(ConfigError) as caught:
-        make_plan(config(*scenarios, nodes=nodes, reporters=reporters), None, loader)
+        make_plan(config(*scenarios, nodes=nodes, reporters=reporters), loader)
     problems = caught.value.problems
     expected = [
         "defaults.yaml:2: reporters[0]: no reporter is called 'paper'",
@@ -143,30 +155,34 @@ def test_every_problem_of_every_scenario_is_told_at_once_and_once(loader: Loader
     assert caught.value.exit_code == 2
 
 
+def chosen(there: Configuration, *names: str) -> Configuration:
+    return evolve(there, scenarios=select(there, names))
+
+
 def test_a_scenario_that_does_not_run_is_not_checked(loader: Loader) -> None:
     wrong = scenario("wrong", benchmark=DriverRef("none"))
     for quiet in (evolve(wrong, enabled=False), evolve(wrong, skip="no")):
-        assert make_plan(config(quiet, scenario("good")), None, loader).runnable == (scenario("good"),)
+        assert make_plan(config(quiet, scenario("good")), loader).runnable == (scenario("good"),)
     with pytest.raises(PluginError):
-        make_plan(config(evolve(wrong, skip="no")), ["wrong"], loader)
+        make_plan(chosen(config(evolve(wrong, skip="no")), "wrong"), loader)
 
 
 def test_a_plugin_that_is_missing_hurts_only_the_scenario_that_names_it(loader: Loader) -> None:
     plan = config(scenario("good"), scenario("bad", benchmark=DriverRef("none", {}, "m.yaml:1: benchmark")))
-    assert make_plan(plan, ["good"], loader).runnable == (scenario("good"),)
+    assert make_plan(chosen(plan, "good"), loader).runnable == (scenario("good"),)
     with pytest.raises(PluginError, match=r"m\.yaml:1: benchmark: no benchmark is called 'none'") as caught:
-        make_plan(plan, None, loader)
+        make_plan(plan, loader)
     assert caught.value.exit_code == 3, "nothing but plugins is wrong"
 
 
 def test_auto_keeps_the_composers_that_object_to_nothing(loader: Loader) -> None:
     nodes = {n: evolve(node, composer="auto") for n, node in NODES.items()}
-    assert make_plan(config(scenario("s"), nodes=nodes), None, loader).composers["n1"] == ("any", "old")
+    assert make_plan(config(scenario("s"), nodes=nodes), loader).composers["n1"] == ("any", "old")
     new = scenario("s", directory="new")
-    assert make_plan(config(new, nodes=nodes), None, loader).composers["n1"] == ("any",)
+    assert make_plan(config(new, nodes=nodes), loader).composers["n1"] == ("any",)
     only = {n: evolve(node, composer="old") for n, node in NODES.items()}
     with pytest.raises(ConfigError) as caught:
-        make_plan(config(new, nodes=only), None, loader)
+        make_plan(config(new, nodes=only), loader)
     assert caught.value.problems == ("/s/new/compose.yml:3: services.a: too new",)
 
 
@@ -183,11 +199,3 @@ def test_naming_scenarios_keeps_their_order_and_beats_the_filters() -> None:
     with pytest.raises(ConfigError) as empty:
         select(config(), ["x"])
     assert empty.value.hint == "there are: none"
-
-
-def test_problems_of_files_and_of_the_plan_are_one_list() -> None:
-    problems = Problems()
-    problems.add("f.yaml", 1, "a", "is wrong")
-    assert problems_of(problems, None) == ["f.yaml:1: a: is wrong"]
-    assert problems_of(problems, ConfigError(["x", "y"])) == ["f.yaml:1: a: is wrong", "x", "y"]
-    assert problems_of(Problems(), PluginError("z")) == ["z"]

@@ -82,7 +82,7 @@ def test_each_gets_what_the_one_before_it_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("said", "words"),
-    [(["a"], "gave str, not Scenario"), (3, "gave int, not Scenarios"), (None, "planned a, b twice")],
+    [(["a"], "gave str, not Scenario"), (3, "gave int, not Scenario"), (None, "planned a, b twice")],
 )
 def test_a_wrong_answer_names_its_plugin_and_nothing_is_touched(tmp_path: Path, said: Any, words: str) -> None:
     class Wrong:

@@ -14,8 +14,9 @@ from attrs import evolve
 from playbook_kernel.engine.campaign import Outcome
 from playbook_kernel.engine.digest import differences, digest
 from playbook_kernel.engine.journal import read
-from playbook_kernel.engine.recover import open_trials
+from playbook_kernel.engine.recover import ORPHAN_SECONDS, open_trials
 from playbook_kernel.engine.resume import asked_for
+from playbook_kernel.engine.store import run_lock
 from playbook_kernel.errors import ConfigError
 from playbook_kernel.model import Configuration, DriverRef, Policy, Scenario
 from playbook_kernel.redaction import Secret
@@ -160,7 +161,8 @@ def test_a_changed_configuration_is_refused_by_name_before_anything_is_touched(t
     (tmp_path / "test_config.json").write_text("{}")
     killed(tmp_path, 20, ["a", "b"])
     before = (run_of(tmp_path) / "journal.jsonl").read_bytes()
-    there = outside(tmp_path)
+    with run_lock(run_of(tmp_path), patience=ORPHAN_SECONDS):  # the orphan has left
+        there = outside(tmp_path)
     (tmp_path / "test_config.json").write_text('{"rate": 5}')
     known = tuple(nodes(2))
     changed = (
@@ -190,8 +192,10 @@ def test_the_digest_sees_every_change_and_tells_no_secret(tmp_path: Path) -> Non
     (tmp_path / "run_test.sh").write_text("echo")
     known = nodes(1)
 
-    def of(secret: str = "hunter2", host: str = "h", **change: Any) -> dict[str, dict[str, str]]:
-        ref = DriverRef("nowhere", {"password": Secret(secret)})
+    def of(
+        secret: str = "hunter2", host: str = "h", at: str = "/a/n.yaml:2", **change: Any
+    ) -> dict[str, dict[str, str]]:
+        ref = DriverRef("nowhere", {"password": Secret(secret)}, at)
         node = evolve(known["n1"], transport=ref, host=host)
         one = evolve(scenario("s", tmp_path), **change)
         return digest(Configuration({"n1": node}, (one,)), [one], "salt")
@@ -199,6 +203,9 @@ def test_the_digest_sees_every_change_and_tells_no_secret(tmp_path: Path) -> Non
     same = of()
     assert of() == same
     assert differences(same, of(secret="other-password")) == [], "a new password is no other experiment"
+    assert differences(same, of(at='/moved "x\\/n.yaml:12: n1')) == [], (
+        "nor is another line of the file, or another folder"
+    )
     assert differences(same, of(host="elsewhere")) == ["node n1 has changed: host"]
     assert differences(same, of(description="x")) == ["scenario s has changed: description"]
     (tmp_path / "result.json").write_text("made by the run")

@@ -6,9 +6,8 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from playbook_kernel.engine.bounded import bounded
-from playbook_kernel.errors import Cancelled, PhaseTimeout, PluginError
-from playbook_kernel.scope import Cancel, Deadline, Scope, current, replaced, run_all, within
+from playbook_kernel.errors import Cancelled, PhaseTimeout, PluginError, PluginTimeout
+from playbook_kernel.scope import Cancel, Deadline, Scope, bounded, current, replaced, run_all, within
 
 NEVER = 1e6
 
@@ -53,8 +52,17 @@ def test_a_deadline_that_has_passed_is_told_and_is_never_negative() -> None:
     with pytest.raises(PhaseTimeout):
         deadline.check()
     Deadline.after(None).check()
-    assert Deadline().earlier(deadline) is deadline
-    assert deadline.earlier(Deadline()) is deadline
+
+
+def test_of_two_deadlines_the_earlier_one_counts() -> None:
+    with within(-5.0), within(60.0) as inner:
+        assert inner.deadline.remaining() == 0.0
+    with within(60.0), within(-5.0) as inner:
+        assert inner.deadline.remaining() == 0.0
+    with within(60.0), within() as inner:
+        assert 0.0 < (inner.deadline.remaining() or 0.0) <= 60.0
+    with within(), within() as inner:
+        assert inner.deadline.remaining() is None
 
 
 def test_sleep_ends_with_the_deadline_and_at_once_when_cancelled() -> None:
@@ -146,12 +154,12 @@ def stuck() -> Callable[[], None]:
 
 
 def test_a_call_that_does_not_come_back_is_left_behind(stuck: Callable[[], None]) -> None:
-    with within(0.0), pytest.raises(PhaseTimeout, match="did not come back"):
+    with within(0.0), pytest.raises(PluginTimeout, match="did not come back"):
         bounded(stuck, grace=0.01)
     cancel = Cancel()
     cancel.set("stop")
-    with pytest.raises(Cancelled, match="stop"):
-        bounded(stuck, cancel=cancel, grace=0.01)
+    with within(cancel=cancel), pytest.raises(Cancelled, match="stop"):
+        bounded(stuck, grace=0.01)
 
 
 def test_a_call_that_heeds_its_end_within_the_grace_says_itself_how_it_ended() -> None:

@@ -15,7 +15,6 @@ from playbook_kernel.engine.store import (
     load_campaign,
     new_run,
     safe_name,
-    save_campaign,
     trial_folder,
     trial_id,
     write_json,
@@ -128,7 +127,7 @@ def test_a_campaign_is_read_back_and_what_is_none_is_named(tmp_path: Path) -> No
     result = CampaignResult(
         "r", "2026", "2026", 1.5, "completed", (ScenarioResult("s", "completed"),), command=("run",)
     )
-    save_campaign(tmp_path, result)
+    write_json(tmp_path / "campaign.json", result)
     assert load_campaign(tmp_path) == result
     (tmp_path / "campaign.json").write_text('{"id": "r"}')
     with pytest.raises(ConfigError, match=r"campaign\.json: is not a campaign's result: .*started.* missing"):

@@ -15,11 +15,21 @@ _CLONE_NEWNET = 0x40000000
 FLAVOURS = ("v1", "v2", "both", "none")
 
 
+_networks: dict[str, int] = {}
+"""Open namespaces: ``home``, where we were, and ``lab``, once there is one."""
+
+
 def enter_network(pid: int) -> None:
     """Move this thread, and those that it starts, into the network of a process."""
-    with Path(f"/proc/{pid}/ns/net").open() as file:
-        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), _CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), "setns")
+    _networks.setdefault("home", os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+    _networks["lab"] = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    go("lab")
+
+
+def go(where: str) -> None:
+    """Be in the network of the lab, or at home again, if there is more than one."""
+    if where in _networks and ctypes.CDLL(None, use_errno=True).setns(_networks[where], _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def remove_stale() -> None:

@@ -20,6 +20,8 @@ BUSYBOX = Path("/usr/bin/busybox")
 PYTHON = Path("/usr/bin/python3")
 _SKIP = re.compile(r"(^|/)(__pycache__|test|idlelib|tkinter|lib2to3|ensurepip|pydoc_data|config-3[^/]*)(/|$)")
 
+_COMPANIONS = ("libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1", "libgcc_s.so.1")
+
 
 @frozen
 class Image:
@@ -55,6 +57,8 @@ def _python(base: Image) -> Image:
     library = Path("/usr/lib") / real.name
     files = {f"usr/bin/{real.name}": real}
     files |= {str(p)[1:]: p for p in sorted(library.rglob("*")) if p.is_file() and not _SKIP.search(str(p))}
+    for name in _COMPANIONS:  # what packages with compiled parts expect of any system
+        files |= {str(p)[1:]: p for p in Path("/lib").glob(f"*-linux-gnu/{name}")}
     for program in (real, *library.glob("lib-dynload/*.so")):
         for line in _run("ldd", str(program)).splitlines():
             if match := re.search(r"(/\S+) \(0x", line):

@@ -33,6 +33,12 @@ def test_accelerators_of_three_makers(output, cards):
     assert parse(output).get("accelerators") == cards
 
 
+def test_what_is_no_number_is_no_fact():
+    assert parse("clock\t179.%N\ncpus\tmany\nmemory_kib\t-\nlisten\tzz\ndisk\ta b\nkernel\tLinux") == {
+        "kernel": "Linux"
+    }
+
+
 def node(memory_gib, *cards_mib):
     facts = {"memory_kib": memory_gib * 2**20}
     if cards_mib:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 from playbook_kernel.api import DriverRef, Node, Service
-from playbook_kernel.testing import FakeTrial, check_driver, fake_trial
+from playbook_kernel.testing import FakeTrial, check_cleanup, check_driver, fake_trial
 from playbook_plugins import older_places
 from playbook_plugins.transports.local import LocalTransport
 
@@ -69,9 +69,8 @@ def test_a_file_that_was_there_is_put_back(tmp_path: Path, name: str) -> None:
     older_places.place(made.ctx, made.ctx.session("n1"), "n1")
     assert len(made.records) == 2, "it is there already"
     deploying.close()
-    assert list(older_places.playbook_cleanup(made.ctx, None)) == []
+    assert check_cleanup(older_places, made) == []
     assert (place.read_text(), place.stat().st_mode & 0o777) == ("of the earlier tool", 0o644)
-    assert made.ctx.effects.open() == []
 
 
 def test_a_name_that_leads_elsewhere_puts_nothing(tmp_path: Path) -> None:

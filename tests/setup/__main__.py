@@ -30,6 +30,7 @@ NEEDED = {
     "/usr/bin/openssl": "openssl",
     "/usr/bin/ps": "procps",
     "/usr/bin/python3": "python3",
+    "/usr/bin/kubectl": "kubernetes-client",
     "/usr/bin/chromium": "chromium",
 }
 OPTIONAL = {"docker-compose"}

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ from playbook_kernel.api import (
     Measurement,
     Metric,
     NoOptions,
+    PhaseTimeout,
     Place,
     Probe,
     Problems,
@@ -60,6 +62,8 @@ from playbook_kernel.testing import (
     check_collector,
     check_driver,
     check_executor,
+    check_honours_cancel,
+    check_honours_deadline,
     check_hooks,
     check_probe,
     check_reader,
@@ -161,9 +165,44 @@ def test_options_that_do_not_fit_are_told() -> None:
         check_driver(type(runs(by_tool)), {"rounds": "three"})
 
 
-def test_something_that_is_no_driver_is_told() -> None:
-    with fails("not a subclass"):
-        check_driver(dict)  # type: ignore[type-var]
+@pytest.mark.parametrize(("thing", "complaint"), [(dict, "not a subclass"), (object(), "is not a class")])
+def test_something_that_is_no_driver_is_told(thing: Any, complaint: str) -> None:
+    with fails(complaint):
+        check_driver(thing)
+
+
+@frozen
+class Untyped:
+    rounds = attrs.field(default=1)
+
+
+class Anything:
+    """Takes whatever it is given."""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("kind", "probe", "kind 'probe' is not a kind"),
+        ("kind", "tool", "kind 'tool' is not a kind"),
+        ("options_type", Anything, "are not an attrs class"),
+        ("options_type", Untyped, "option rounds of Bench has no type"),
+    ],
+)
+def test_a_driver_that_is_put_together_wrongly_is_told(name: str, value: Any, complaint: str) -> None:
+    bench = type(runs(by_tool))
+    setattr(bench, name, value)
+    with fails(complaint):
+        check_driver(bench)
+
+
+def test_options_that_take_anything_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lenient(given: Mapping[str, Any], cls: type[Any]) -> tuple[Any, list[Any]]:
+        return cls(), []
+
+    monkeypatch.setattr("playbook_kernel.testing.conformance.structure", lenient)
+    with fails("takes options that it does not have"):
+        check_driver(type(runs(by_tool)))
 
 
 # -- benchmarks ---------------------------------------------------------------------------------------------------
@@ -189,10 +228,12 @@ def test_a_good_benchmark_passes(tmp_path: Path) -> None:
         (lambda _: Measurement({"x": Metric(1.0, "s", 0)}), "stands on 0 samples"),
         (lambda _: Measurement({"x": 1.0}), "metric x is float"),  # type: ignore[dict-item]
         (lambda _: Measurement({"x": Metric(1.0, "s")}, raw={"a": {1, 2}.__iter__}), "JSON"),
+        (lambda _: Measurement({"x": Metric(1.0, 5)}), "cannot go to another process: .* a text, got 5"),  # type: ignore[arg-type]
+        (lambda _: Measurement({"x": Metric(1.0, "s")}, raw={"a": {"$float": "1"}}), "changes when it goes to another"),
     ],
 )
 def test_a_dishonest_measurement_is_told(tmp_path: Path, body: Any, complaint: str) -> None:
-    with pytest.raises((AssertionError, TypeError), match=complaint):
+    with fails(complaint):
         check_benchmark(runs(body), trial(tmp_path, ""))
 
 
@@ -230,6 +271,22 @@ def test_a_benchmark_that_answers_a_cancellation_with_a_result_is_told(tmp_path:
 
     with fails("it was cancelled, and it returned"):
         check_benchmark(runs(eager), trial(tmp_path / "a", ""), hangs=trial(tmp_path / "b", ""))
+
+
+@pytest.mark.parametrize(
+    ("error", "complaint"),
+    [(ValueError("oh"), "raised ValueError: oh"), (PhaseTimeout("late"), "raised PhaseTimeout instead of Cancelled")],
+)
+def test_a_benchmark_that_ends_otherwise_than_asked_is_told(tmp_path: Path, error: Exception, complaint: str) -> None:
+    def odd(ctx: TrialContext) -> Measurement:
+        if ctx.session("n1").run(["bench"]).text == "good":
+            return Measurement({"x": Metric(1.0, "s")})
+        if isinstance(error, PhaseTimeout) and current().deadline.at is not None:
+            current().sleep(60)
+        raise error
+
+    with fails(complaint):
+        check_benchmark(runs(odd), trial(tmp_path / "a", "good"), hangs=trial(tmp_path / "b", ""))
 
 
 def test_a_secret_in_an_event_is_told(tmp_path: Path) -> None:
@@ -294,6 +351,26 @@ def test_a_probe_that_calls_silence_good_is_told() -> None:
         check_probe(probe, target("running"), [target("exited")], target("restarting"))
 
 
+def test_a_probe_that_goes_on_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("playbook_kernel.testing.conformance._PATIENCE", 1.0)
+    never = threading.Event()
+
+    def stubborn(target: Target) -> Health:
+        if target.state.status == "restarting":
+            never.wait()
+        return Health(ok=target.state.status == "running", detail="x")
+
+    with fails("its deadline passed, and it goes on"):
+        check_probe(answers(stubborn), target("running"), [target("exited")], target("restarting"))
+    never.set()
+
+
+def test_a_probe_that_gives_something_else_at_its_deadline_is_told() -> None:
+    probe = answers(lambda t: 7 if t.state.status == "restarting" else Health(ok=True))
+    with fails("its deadline passed, and it gave 7"):
+        check_probe(probe, target("running"), [], target("restarting"))
+
+
 # -- collectors ---------------------------------------------------------------------------------------------------
 
 
@@ -355,6 +432,18 @@ def test_a_good_reporter_passes(tmp_path: Path) -> None:
     check_reporter(reports(lambda r: r.id.encode()), tmp_path)
 
 
+@pytest.mark.parametrize(("paths", "complaint"), [([], "wrote nothing"), (["missing.txt"], "missing.txt is not there")])
+def test_a_report_that_is_not_there_is_told(tmp_path: Path, paths: list[str], complaint: str) -> None:
+    class Report(Reporter[Options]):
+        """Reports."""
+
+        def write(self, result: CampaignResult, into: Path) -> Sequence[Path]:
+            return [into / p for p in paths]
+
+    with fails(complaint):
+        check_reporter(Report(Options()), tmp_path)
+
+
 @pytest.mark.parametrize(
     "body, name, complaint",
     [
@@ -375,9 +464,13 @@ class Here(LoadExecutor[Options]):
     """Runs every share as a process of this machine, under two names."""
 
     faulty = ""
+    runs = 0
 
     def places(self, ctx: TrialContext) -> Sequence[Place]:
-        return [Place("a"), Place("a" if self.faulty == "names" else "b", 1e9 if self.faulty == "clock" else 0.0)]
+        if self.faulty == "nowhere":
+            return []
+        there = Place("a" if self.faulty == "names" else "b", 1e9 if self.faulty == "clock" else 0.0)
+        return [Place("a", error=-1.0 if self.faulty == "error" else 0.0), there]
 
     def run(self, ctx: TrialContext, program: bytes, shares: Mapping[str, bytes]) -> Mapping[str, bytes]:
         path = ctx.directory / "program.pyz"
@@ -399,7 +492,11 @@ class Here(LoadExecutor[Options]):
             if isinstance(said, BaseException) and check:
                 raise said
         cut = 5 if self.faulty == "cut" else None
-        return {n: said.stdout[:cut] for n, said in zip(shares, done, strict=True) if isinstance(said, Completed)}
+        came = {n: said.stdout[:cut] for n, said in zip(shares, done, strict=True) if isinstance(said, Completed)}
+        self.runs += 1
+        if self.faulty == "wastes" and self.runs > 2:  # what was cancelled did not come so far
+            came.popitem()
+        return {"a": b"", "b": b"", **came} if self.faulty == "everywhere" else came
 
 
 def local_trial(tmp_path: Path) -> FakeTrial:
@@ -413,6 +510,10 @@ def test_a_good_executor_passes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "fault, complaint",
     [
+        ("nowhere", "there is no place"),
+        ("error", "an error below 0"),
+        ("everywhere", "ran where it was not asked to"),
+        ("wastes", "its places are not free"),
         ("names", "two places have one name"),
         ("clock", "more than a day"),
         ("cut", "did not come back whole"),
@@ -449,6 +550,43 @@ def test_readers(tmp_path: Path) -> None:
         check_reader(LineReader(Options()), bad)
     with fails("says nothing about the broken files"):
         check_reader(LineReader(Options()), good, [good])
+
+
+class OddReader(Reader[Options]):
+    """Does with the files in ``bad`` what it likes."""
+
+    def __init__(self, bad: Callable[[Sources, Problems], Any]) -> None:
+        super().__init__(Options())
+        self.bad = bad
+
+    def read(self, sources: Sources, problems: Problems) -> Configuration:
+        return self.bad(sources, problems) if sources.config_dir.name == "bad" else Configuration({}, ())
+
+
+def _raises(sources: Sources, problems: Problems) -> None:
+    raise KeyError("nodes")
+
+
+@pytest.mark.parametrize(
+    ("bad", "complaint"),
+    [
+        (_raises, "read.. raised KeyError for the files of .*/bad: 'nodes'"),
+        (lambda _, problems: problems.add("", 0, "", "is wrong"), "does not say in which file it is: is wrong"),
+        (lambda *_: threading.Event().wait(), "does not come back from the files of .*/bad"),
+    ],
+)
+def test_a_reader_that_breaks_on_bad_files_is_told(
+    tmp_path: Path, bad: Any, complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("playbook_kernel.testing.conformance._PATIENCE", 1.0)
+    good, wrong = (Sources(tmp_path / n, tmp_path, tmp_path) for n in ("good", "bad"))
+    with fails(complaint):
+        check_reader(OddReader(bad), good, [wrong])
+
+
+def test_a_reader_of_something_else_is_told(tmp_path: Path) -> None:
+    with fails("returned dict, not a Configuration"):
+        check_reader(OddReader(lambda *_: {}), Sources(tmp_path / "bad", tmp_path, tmp_path))
 
 
 # -- hooks --------------------------------------------------------------------------------------------------------
@@ -495,6 +633,52 @@ def test_a_cleanup_that_raises_is_told(tmp_path: Path) -> None:
     plugin.make(at.ctx)
     with fails("cleanup raised CommandFailed"):
         check_cleanup(plugin, at)
+
+
+def test_a_cleanup_that_returns_something_else_is_told(tmp_path: Path) -> None:
+    class Words:
+        @hookimpl
+        def playbook_cleanup(self, ctx: TrialContext) -> Any:
+            return ["all gone"]
+
+    with fails("cleanup raised PluginError: playbook_cleanup gave str, not Residue"):
+        check_cleanup(Words(), trial(tmp_path, ""))
+
+
+def test_a_hook_with_arguments_that_do_not_exist_is_told() -> None:
+    class Wants:
+        @hookimpl
+        def playbook_collect(self, ctx: TrialContext, deplyoment: Any) -> None: ...
+
+    with fails("deplyoment"):
+        check_hooks(Wants())
+
+
+def test_a_wrapper_of_an_isolated_hook_is_told() -> None:
+    class Wraps:
+        @hookimpl(wrapper=True)
+        def playbook_cleanup(self, ctx: TrialContext) -> Any:
+            return (yield)
+
+    with fails("playbook_cleanup cannot be wrapped"):
+        check_hooks(Wraps())
+
+
+@pytest.mark.parametrize("check", [check_honours_deadline, check_honours_cancel])
+def test_a_hook_that_does_not_stop_is_told(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those two take any call, a hook's and a collector's as well."""
+    monkeypatch.setattr("playbook_kernel.testing.conformance._PATIENCE", 1.0)
+    never = threading.Event()
+
+    class Waits:
+        @hookimpl
+        def playbook_collect(self, ctx: TrialContext) -> None:
+            never.wait()
+
+    with fails("and it goes on"):
+        check(lambda: Waits().playbook_collect(None))  # type: ignore[arg-type]
+    never.set()
+    check(lambda: current().sleep(60))
 
 
 def test_a_hook_that_is_not_marked_is_told() -> None:

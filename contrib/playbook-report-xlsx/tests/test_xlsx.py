@@ -14,6 +14,7 @@ from playbook_kernel.api import (
     TrialResult,
 )
 from playbook_kernel.loading import Loader
+from playbook_kernel.testing import check_driver, check_reporter
 
 from playbook_report_xlsx import XlsxReporter
 from playbook_report_xlsx.table import COLUMNS
@@ -47,6 +48,10 @@ def sheet(result: CampaignResult, into: Path, name: str):
 def table(result: CampaignResult, into: Path, name: str) -> list[dict]:
     head, *lines = sheet(result, into, name).iter_rows(values_only=True)
     return [dict(zip(head, line, strict=True)) for line in lines]
+
+
+def test_it_shows_every_result_the_same_way_twice_and_no_secret(tmp_path: Path):
+    check_reporter(check_driver(XlsxReporter), tmp_path)
 
 
 def test_the_columns_of_the_earlier_workbook_stand_in_its_order():

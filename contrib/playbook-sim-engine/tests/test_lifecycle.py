@@ -105,7 +105,7 @@ def test_after_the_grace_period_requests_are_cut(start):
 
 
 def test_check_health(start):
-    engine = start("--startup-delay-s", 0.4)
+    engine = start("--startup-delay-s", 3)
     command = [sys.executable, "-m", "playbook_sim_engine", "--check-health", "--port"]
     assert subprocess.run([*command, str(engine.port)], timeout=20).returncode == 1
     while engine.call("GET", "/health")[0] != 200:

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from attrs import frozen
+from attrs import evolve, frozen
 
 from playbook_kernel import __version__
 from playbook_kernel.config import Problem, Problems, Sources
 from playbook_kernel.context import CommandContext
 from playbook_kernel.drivers import Reader
-from playbook_kernel.engine.job import PluginSettings
-from playbook_kernel.engine.plan import Plan, make_plan
-from playbook_kernel.errors import ConfigError, PlaybookError
-from playbook_kernel.loading import HookManager, Loader, load_hooks
-from playbook_kernel.model import Configuration, DriverRef
+from playbook_kernel.errors import ConfigError, PlaybookError, PluginError
+from playbook_kernel.loading import HookManager, Loader, PluginSettings, load_hooks
+from playbook_kernel.loading.offers import normal
+from playbook_kernel.model import Configuration, DriverRef, Scenario
 from playbook_kernel.model.codec import encode
-from playbook_kernel.redaction import redact, redacted
+from playbook_kernel.redaction import learn, redact, redacted
 
-READER = "playbook"
+READER = os.environ.get("PLAYBOOK_READER", "playbook")
+"""The reader of the user's files; another vocabulary is chosen before any file can say so."""
+
+if TYPE_CHECKING:
+    from playbook_kernel.engine.plan import Plan
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print clean JSON on stdout.")
 
@@ -41,7 +46,10 @@ class Setup:
     @functools.cached_property
     def _loaded(self) -> tuple[Loader, HookManager]:
         loader = self.settings.loader()
-        return loader, load_hooks(loader)
+        hooks = load_hooks(loader)
+        for bad in loader.quarantine:
+            self.problems.warn(f"plugin {bad.offer}", 0, "", f"is not used: {bad.reason}")
+        return loader, hooks
 
     @property
     def loader(self) -> Loader:
@@ -53,23 +61,34 @@ class Setup:
         """The hook plugins."""
         return self._loaded[1]
 
+    @property
+    def usable(self) -> PluginSettings:
+        """The settings for other processes: what is in quarantine here is not tried again in each of them."""
+        bad = (f"{q.offer.kind}:{q.offer.name}" for q in self.loader.quarantine)
+        return evolve(self.settings, blocked=tuple(dict.fromkeys((*self.settings.blocked, *bad))))
+
 
 def sources(options: Mapping[str, Any]) -> Sources:
     """Where the user's files are, by the options and the defaults."""
     here = Path.cwd()
     scenarios = options.get("scenarios_dir")
+    learn(os.environ)
     return Sources(
-        here / Path(options.get("config_dir", "config")).expanduser(),
+        here / _at_home(options.get("config_dir", "config")),
         results_dir(options),
         here,
-        here / Path(scenarios).expanduser() if scenarios else None,
+        here / _at_home(scenarios) if scenarios else None,
         dict(os.environ),
     )
 
 
+def _at_home(path: str) -> Path:
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib raises for users that do not exist
+
+
 def results_dir(options: Mapping[str, Any]) -> Path:
     """The folder of runs."""
-    return Path.cwd() / Path(options.get("results_dir", "results")).expanduser()
+    return Path.cwd() / _at_home(options.get("results_dir", "results"))
 
 
 def read(options: Mapping[str, Any]) -> Setup:
@@ -97,28 +116,81 @@ def single_files(options: Mapping[str, Any]) -> list[str]:
 
 
 def checked(options: Mapping[str, Any]) -> Setup:
-    """Read the configuration for work on nodes. Raises ConfigError with all that is wrong outside of scenario folders.
+    """Read the configuration for work on nodes. Raises ConfigError with all that is wrong with these.
 
-    Problems inside of them are counted on stderr, beside warnings: a typo in one scenario is no reason not to look at a
-    node, or not to clean it up.
+    Problems elsewhere are counted on stderr, beside warnings: a typo in a scenario, or in how scenarios run, is no reason
+    not to look at a node, or not to clean it up.
     """
     setup = read(options)
-    folders = tuple(f"{s.directory}{os.sep}" for s in setup.config.scenarios)
-    elsewhere = [p for p in setup.problems.items if not p.file.startswith(folders)]
-    if elsewhere:
-        setup.problems.raise_if_any()
+    if wrong := of_nodes(setup):
+        raise ConfigError(_in_order(wrong))
     warn(setup.problems.warnings)
-    if setup.problems.items:
-        click.echo(
-            f"{len(setup.problems.items)} problems in scenarios: `playbook-kernel validate` tells them", err=True
-        )
+    if more := len(setup.problems.items):
+        what = "1 problem" if more == 1 else f"{more} problems"
+        tells = "tells it" if more == 1 else "tells them"
+        click.echo(f"warning: {what} in other files: `playbook-kernel validate` {tells}", err=True)
     return setup
+
+
+def of_nodes(setup: Setup) -> list[Problem]:
+    """The problems of the file that nodes are written in; where no node could be read, all outside of scenarios' folders."""
+    origins = {n.transport.origin for n in setup.config.nodes.values()}
+    if origins:  # a second file of the same name, in another format, is one of them, too
+        stems = {_stem(re.sub(r":\d+(: .*)?$", "", o)) for o in origins if o}
+        return [p for p in setup.problems.items if _stem(p.file) in stems]
+    folders = tuple(f"{s.directory}{os.sep}" for s in setup.config.scenarios)
+    return [p for p in setup.problems.items if not p.file.startswith(folders)]
+
+
+def _stem(file: str) -> Path:
+    return Path(file).with_suffix("")
 
 
 def command_context(options: Mapping[str, Any]) -> CommandContext:
     """What a plugin's command gets. Raises ConfigError with all that is wrong; warnings go to stderr."""
     setup = checked(options)
-    return CommandContext(setup.config, setup.loader.build, echo_json, table)
+    told = len(setup.problems.warnings)
+    build = setup.loader.build
+    warn(setup.problems.warnings[told:])
+    return CommandContext(setup.config, build, echo_json, table)
+
+
+def select(config: Configuration, names: Sequence[str] | None) -> tuple[Scenario, ...]:
+    """The scenarios that were named, in order and whatever the filters say; all of them for None. Raises ConfigError."""
+    if names is None:
+        return config.scenarios
+    known = {s.name: s for s in config.scenarios}
+    missing = [n for n in names if n not in known]
+    if missing:
+        near = difflib.get_close_matches(missing[0], list(known), n=1)
+        raise ConfigError(
+            [f"no scenario is called {n!r}" for n in missing],
+            hint=f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known) or 'none'}",
+        )
+    return tuple(evolve(known[n], skip="") for n in known if n in names)
+
+
+def check_required(loader: Loader) -> None:
+    """Raise PluginError unless everything of ``plugins.require`` is installed and loadable."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    bad = []
+    for text in loader.policy.require:
+        try:
+            wanted = Requirement(text)
+            have = version(wanted.name)
+        except InvalidRequirement:
+            bad.append(f"{text!r} is not a requirement such as 'name>=1'")
+        except PackageNotFoundError:
+            bad.append(f"{text} is not installed")
+        else:
+            if not wanted.specifier.contains(have, prereleases=True):
+                bad.append(f"{text} is required, {have} is installed")
+            bad += [f"{q.offer}: {q.reason}" for q in loader.quarantine if q.offer.distribution == normal(wanted.name)]
+    if bad:
+        raise PluginError("required plugins: " + "; ".join(bad), hint="see plugins.require in the defaults file")
 
 
 def everything_wrong(setup: Setup, names: Sequence[str] | None) -> tuple[Plan | None, PlaybookError | None]:
@@ -126,9 +198,11 @@ def everything_wrong(setup: Setup, names: Sequence[str] | None) -> tuple[Plan | 
 
     Of the scenarios only those in ``names`` count, if there are names: a mistake in one stops no other.
     """
+    from playbook_kernel.engine.plan import make_plan  # only who plans pays for the log's imports
+
     items = _relevant(setup, names)
     try:
-        plan = make_plan(setup.config, names, setup.loader, setup.hooks)
+        plan = make_plan(evolve(setup.config, scenarios=select(setup.config, names)), setup.loader, setup.hooks)
     except PlaybookError as error:
         if not items:
             return None, error

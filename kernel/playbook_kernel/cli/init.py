@@ -56,7 +56,8 @@ def init(obj: dict[str, Any], directory: Path) -> None:
 
 def _files(folder: Path) -> list[Path]:
     skip = {"__pycache__", "results", "logs"}
-    return sorted(p for p in folder.rglob("*") if p.is_file() and not skip & set(p.parts) and p.name != ".gitkeep")
+    files = (p for p in folder.rglob("*") if p.is_file() and p.name != ".gitkeep")
+    return sorted(p for p in files if not skip.intersection(p.relative_to(folder).parts))
 
 
 @click.command(cls=Command)

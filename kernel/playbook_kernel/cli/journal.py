@@ -9,15 +9,17 @@ from typing import Any
 
 import click
 
-from playbook_kernel.engine.journal import Record, TrialState, read, record_of, trials
+from playbook_kernel.engine.journal import TrialState, read, trials
 from playbook_kernel.engine.store import JOURNAL
 from playbook_kernel.errors import ConfigError
 from playbook_kernel.model.codec import encode
+from playbook_kernel.model.record import Record, record_of
 from playbook_kernel.redaction import redact, redacted
 
 from .common import echo_json, json_option, results_dir
+from .kept import find_run, in_progress
 from .main import Command
-from .results import find_run, in_progress, lines_of
+from .results import lines_of
 
 _QUIET = ("HealthChecked", "FactsFound", "ServiceChanged")
 """Events that would hide the others."""
@@ -89,12 +91,14 @@ def _event(data: Mapping[str, Any]) -> str:
     words += [
         str(v) for v in (data.get("phase"), outcome.get("phase"), outcome.get("status"), outcome.get("error")) if v
     ]
+    if data["event"] == "FaultChanged":
+        words += [str(data["what"]), str(data["status"])]
     words += [str(v) for v in (data.get("message"), (data.get("artifact") or {}).get("path")) if v]
     return " ".join(words)
 
 
 def _thing(kind: str, node: str, data: Mapping[str, Any]) -> str:
-    what = data.get("path") or data.get("name") or ""
+    what = data.get("path") or data.get("name") or data.get("what") or ""
     return f"{kind} {what}".rstrip() + f" on {node or 'the controller'}"
 
 

@@ -12,8 +12,8 @@ from playbook_kernel.loading import Loader
 from playbook_kernel.model import Node
 from playbook_kernel.scope import run_all, within
 
-from .common import checked, echo_json, json_option, read, results_dir, table, warn
-from .main import GROUP, Command, load_command
+from .common import checked, echo_json, json_option, of_nodes, read, results_dir, table, warn
+from .main import Command, load_command, plugin_commands
 
 _CONNECT_SECONDS = 20.0
 _AT_ONCE = 32
@@ -42,7 +42,7 @@ def scenarios(obj: dict[str, Any], *, as_json: bool) -> None:
         [
             [
                 r["name"], r["skip"] or ("enabled" if r["enabled"] else "disabled"), len(r["services"]),
-                f"{r['estimated_duration'] // 60:.0f}m", "yes" if r["valid"] else "no", _cut(str(r["description"])),
+                _about(r["estimated_duration"]), "yes" if r["valid"] else "no", _cut(str(r["description"])),
             ]
             for r in rows
         ],
@@ -52,6 +52,12 @@ def scenarios(obj: dict[str, Any], *, as_json: bool) -> None:
     warn(setup.problems.warnings)
     if setup.problems.items:
         click.echo(f"{len(setup.problems.items)} problems: `playbook-kernel validate` tells them", err=True)
+
+
+def _about(seconds: float) -> str:
+    if not seconds:
+        return "-"
+    return f"{seconds:.0f}s" if seconds < 120 else f"{seconds / 60:.0f}m"
 
 
 def _cut(text: str) -> str:
@@ -94,12 +100,10 @@ def nodes(ctx: click.Context, /, *, check: bool, enroll: bool, accept: bool, as_
 
 def _enroll(ctx: click.Context, *, accept: bool, as_json: bool) -> None:
     """Host keys are the business of whoever knows about them: a command plugin of that name."""
-    from importlib.metadata import entry_points
-
-    points = entry_points(group=GROUP, name="nodes:enroll")
-    if not points:
+    point = plugin_commands().get("nodes:enroll")
+    if point is None:
         raise click.UsageError("no installed plugin knows how to enroll nodes")
-    command = load_command(next(iter(points)))
+    command = load_command(point)
     ctx.invoke(command, accept=accept, as_json=as_json)
 
 
@@ -129,26 +133,34 @@ def reachable(loader: Loader, chosen: list[Node]) -> dict[str, str]:
 @click.pass_obj
 def status(obj: dict[str, Any], *, as_json: bool) -> None:
     """Say what is configured, reachable, and how the last run went."""
-    from .results import isolation, runs
+    from .kept import isolation, runs
+    from .recover import left_behind
 
     setup = read(obj)
     config = setup.config
     enabled = [n for n in config.nodes.values() if n.enabled]
-    reach = reachable(setup.loader, enabled)
-    done = runs(results_dir(obj))
+    broken = of_nodes(setup)
+    reach = {} if broken else reachable(setup.loader, enabled)
+    folder = results_dir(obj)
+    done = runs(folder, 10)
     last = next(iter(done), None)
     bad = [f"{n}: {why}" for n, why in reach.items() if why != "yes"]
-    issues = [*(str(p) for p in setup.problems.items), *bad]
+    dead = [
+        f"{run.name} died and may have left something at work: `playbook-kernel cleanup`" for run in left_behind(folder)
+    ]
+    issues = [*(str(p) for p in setup.problems.items), *bad, *dead]
     overall = (
         "UNHEALTHY"
         if setup.problems.items or (enabled and len(bad) == len(enabled))
         else "DEGRADED"
-        if bad
+        if bad or dead
         else "HEALTHY"
     )
     order = [s.name for s in config.scenarios if s.enabled and not s.skip]
     rows = {
-        "Nodes": f"{len(enabled) - len(bad)} of {len(enabled)} enabled nodes reachable",
+        "Nodes": "not asked: what describes them has problems"
+        if broken
+        else f"{len(enabled) - len(bad)} of {len(enabled)} enabled nodes reachable",
         "Scenarios": f"{len(order)} of {len(config.scenarios)} will run",
         "Last run": f"{last['name']}: {last['status']}" if last else "none",
     }

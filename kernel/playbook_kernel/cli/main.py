@@ -9,14 +9,19 @@ import contextlib
 import difflib
 import functools
 import importlib
+import keyword
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any
+import threading
+import time
+from collections.abc import Collection, Sequence
+from typing import Any, NoReturn
 
 import click
 
 from playbook_kernel import __version__
+
+from .points import Point, points
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run one scenario, or all of them."),
@@ -26,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "scenario": ("scenario", "Show one scenario, or enable or disable it."),
     "nodes": ("listing", "List the nodes; --enroll trusts their host keys."),
     "status": ("listing", "Say what is configured, reachable, and how the last run went."),
-    "results": ("results", "List the runs."),
+    "results": ("results", "List the runs; prune, export, import, verify them."),
     "logs": ("results", "Show the logs of a run."),
     "journal": ("journal", "Show what a run did, and what may be left where."),
     "plugins": ("plugins", "List what is installed, and what is quarantined and why."),
@@ -38,6 +43,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name: (module, one line of help). Kept here so that --help imports nothing."""
 
 GROUP = "playbook_kernel.command"
+PEACE = 5.0
+"""Seconds that threads of plugins have to end by themselves once the command has."""
 
 
 def global_options(function: Any) -> Any:
@@ -86,26 +93,57 @@ class Command(click.Command):
         return super().invoke(ctx)
 
 
+class Family(Command, click.Group):
+    """A command that does something by itself and has subcommands; ``members``: name -> (module, one line of help)."""
+
+    def __init__(self, *args: Any, members: dict[str, tuple[str, str]] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, invoke_without_command=True, **kwargs)
+        self.members = members or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self.members]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.members:
+            return None
+        module = importlib.import_module(f"playbook_kernel.cli.{self.members[cmd_name][0]}")
+        found: click.Command = getattr(module, f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self.members.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.members:
+            near = difflib.get_close_matches(args[0], self.members, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" There are {', '.join(self.members)}."
+            raise click.UsageError(f"No such command {ctx.info_name} {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
 class Commands(click.Group):
     """A group whose commands, also those of plugins, are listed by name and imported only when called."""
 
     command_class = Command
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*COMMANDS, *sorted(n for n in _plugin_commands() if n not in COMMANDS and ":" not in n)]
+        return [*COMMANDS, *sorted(n for n in plugin_commands() if n not in COMMANDS and ":" not in n)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in COMMANDS:
             module = importlib.import_module(f"playbook_kernel.cli.{COMMANDS[cmd_name][0]}")
             found: click.Command = getattr(module, cmd_name)
             return found
-        point = _plugin_commands().get(cmd_name)
+        point = plugin_commands().get(cmd_name)
         return None if point is None else load_command(point)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             rows = [(name, text) for name, (_, text) in COMMANDS.items()]
-            points = _plugin_commands()
+            points = plugin_commands()
             more = sorted(n for n in points if n not in COMMANDS and ":" not in n)
             formatter.write_dl([*rows, *((n, _summary(points[n])) for n in more)])
 
@@ -113,20 +151,19 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name not in COMMANDS and name not in _plugin_commands():
+        if name not in COMMANDS and name not in plugin_commands():
             near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise click.UsageError(f"No such command {name!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
 
-def _plugin_commands() -> dict[str, Any]:
-    from importlib.metadata import entry_points
+def plugin_commands() -> dict[str, Point]:
+    """The commands of plugins, by name."""
+    return {p.name: p for p in points(GROUP)}
 
-    return {p.name: p for p in entry_points(group=GROUP)}
 
-
-def _summary(point: Any) -> str:
+def _summary(point: Point) -> str:
     """The first line of a plugin command's module, read and not imported; else whose it is."""
     import os.path
     from importlib.util import find_spec
@@ -142,10 +179,10 @@ def _summary(point: Any) -> str:
             continue
         if first.startswith('"""') and (words := first.strip('"').removeprefix(f"``{point.name}``: ")):
             return words[:1].upper() + words[1:]
-    return f"(a plugin of {point.dist.name})"
+    return f"(a plugin of {point.distribution})"
 
 
-def load_command(point: Any) -> click.Command:
+def load_command(point: Point) -> click.Command:
     """Import a command of a plugin; one that cannot be imported says so when it is called. Raises UsageError."""
     try:
         loaded = point.load()
@@ -180,6 +217,7 @@ def _context(options: dict[str, Any]) -> Any:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point: errors become one line (and a hint) on stderr and an exit status, tracebacks stay in the log."""
     shared: dict[str, Any] = {}
+    before = {*threading.enumerate()}
     try:
         arguments = None if argv is None else list(argv)
         status = cli.main(args=arguments, prog_name="playbook-kernel", standalone_mode=False, obj=shared)
@@ -198,7 +236,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         status = _failed(error, verbose=bool(shared.get("verbose")))
     finally:
         _let_go()
-    sys.exit(status if isinstance(status, int) else 0)
+    leave(status if isinstance(status, int) else 0, before)
+
+
+def leave(status: int, before: Collection[threading.Thread]) -> NoReturn:
+    """Exit with ``status``. Threads that plugins have begun since ``before`` may end in peace, but hold nobody up."""
+    end = time.monotonic() + PEACE
+    held = [t for t in threading.enumerate() if t not in before and not t.daemon]
+    for thread in held:
+        thread.join(max(0.0, end - time.monotonic()))
+    if names := sorted(t.name for t in held if t.is_alive()):
+        with contextlib.suppress(OSError, ValueError):
+            click.echo(f"warning: threads of plugins do not end, and are left behind: {', '.join(names)}", err=True)
+        os._exit(status)
+    sys.exit(status)
 
 
 def _let_go() -> None:
@@ -217,6 +268,7 @@ def _failed(error: Exception, *, verbose: bool) -> int:
     from pathlib import Path
 
     from playbook_kernel.errors import ConfigError, PlaybookError
+    from playbook_kernel.loading import origin
     from playbook_kernel.redaction import redact
 
     if not isinstance(error, PlaybookError):
@@ -225,7 +277,8 @@ def _failed(error: Exception, *, verbose: bool) -> int:
         trace = traceback.format_exception(error)
         click.echo(redact("".join(trace if verbose else [*trace[-2:-1], trace[-1]])), err=True, nl=False)
         more = "" if verbose else "; --verbose shows all of it"
-        click.echo(f"error: that is a bug of playbook-kernel: please report it with the lines above{more}", err=True)
+        who = f"plugin {plugin}" if (plugin := origin(error)) else "playbook-kernel"
+        click.echo(f"error: that is a bug of {who}: please report it with the lines above{more}", err=True)
         return 70
     lines = error.problems if isinstance(error, ConfigError) else str(error).splitlines() or [type(error).__name__]
     for line in lines:

@@ -38,6 +38,7 @@ SORTS = {
     "collector": Sort("collect", "Collector", "Collector {name} for playbook-kernel: brings evidence home"),
     "reporter": Sort("report", "Reporter", "Reporter {name} for playbook-kernel: a report format"),
     "executor": Sort("executor", "Executor", "Executor {name} for playbook-kernel: sends load from many machines"),
+    "fault": Sort("fault", "Fault", "Fault {name} for playbook-kernel: breaks something on purpose while a load runs"),
     "hooks": Sort("hooks", "", "Plugin {name} for playbook-kernel: takes part in every run"),
 }
 
@@ -75,7 +76,7 @@ def new(kind: str, name: str, directory: Path | None) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
         click.echo(f"wrote {place}")
-    click.echo(f"next: pip install -e {target} && pytest {target}", err=True)
+    click.echo(f"next: pip install -e {target} pytest && python -m pytest {target}", err=True)
 
 
 def files(kind: str, name: str, distribution: str) -> dict[str, str]:

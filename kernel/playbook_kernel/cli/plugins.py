@@ -10,8 +10,8 @@ from typing import Any
 import attrs
 import click
 
-from playbook_kernel.drivers import Driver, Reader
-from playbook_kernel.errors import ConfigError
+from playbook_kernel.drivers import KINDS, Driver, Reader
+from playbook_kernel.errors import ConfigError, DriverNotFound
 from playbook_kernel.loading import HookManager, Loader, load_hooks
 from playbook_kernel.loading.offers import normal
 from playbook_kernel.model import DriverRef
@@ -66,13 +66,24 @@ def _list(obj: dict[str, Any], kind: str | None, *, as_json: bool) -> None:
 def show(obj: dict[str, Any], *, name: str, as_json: bool) -> None:
     """Show the plugin NAME (or KIND:NAME): what it is for, its options, where it comes from, its hooks in call order."""
     there = installed(obj)
-    offer = there.find(name)
-    loaded = there.loader.load(offer)
-    about: dict[str, Any] = {
-        "kind": offer.kind, "name": offer.name, "distribution": offer.distribution, "version": offer.version,
-        "target": offer.target, "state": there.state(offer, there.loader.offers(offer.kind)),
-        "file": "", "doc": "", "options": [], "options_doc": "", "hooks": [],
-    }  # fmt: skip
+    about: dict[str, Any] = {"file": "", "doc": "", "options": [], "options_doc": "", "hooks": []}
+    loaded: Any
+    try:
+        offer = there.find(name)
+    except DriverNotFound:
+        loaded = _made(there.loader, name)
+        if loaded is None:
+            raise
+        about |= {
+            "kind": loaded.kind, "name": name.rpartition(":")[2], "distribution": "", "version": "",
+            "target": f"{loaded.__module__}:{loaded.__qualname__}", "state": "ok",
+        }  # fmt: skip
+    else:
+        loaded = there.loader.load(offer)
+        about |= {
+            "kind": offer.kind, "name": offer.name, "distribution": offer.distribution, "version": offer.version,
+            "target": offer.target, "state": there.state(offer, there.loader.offers(offer.kind)),
+        }  # fmt: skip
     if loaded is None:
         [bad] = [q for q in there.loader.quarantine if q.offer == offer]
         about["state"] = bad.reason
@@ -82,7 +93,7 @@ def show(obj: dict[str, Any], *, name: str, as_json: bool) -> None:
     if isinstance(loaded, type) and issubclass(loaded, Driver):
         about["options"] = list(options_of(loaded.options_type))
         about["options_doc"] = _doc(loaded.options_type)
-    elif offer.kind == "hooks" and loaded is not None:
+    elif about["kind"] == "hooks" and loaded is not None:
         about["hooks"] = hooks_of(load_hooks(there.loader), loaded)
     elif isinstance(loaded, click.Command):
         about["doc"] = loaded.help or ""
@@ -94,8 +105,17 @@ def show(obj: dict[str, Any], *, name: str, as_json: bool) -> None:
         raise click.exceptions.Exit(3)
 
 
+def _made(loader: Loader, name: str) -> type[Driver[Any]] | None:
+    """The driver of that name that a single file offers, or a plugin that makes it in code: its hooks are asked."""
+    load_hooks(loader)
+    wanted, _, short = name.rpartition(":")
+    kinds = [k for k in KINDS if wanted in ("", k) and short in loader.names(k)]
+    return loader.driver(kinds[0], short) if len(kinds) == 1 else None
+
+
 def _tell(about: dict[str, Any]) -> None:
-    click.echo(f"{about['kind']}:{about['name']}, of {about['distribution']} {about['version']}")
+    of = f", of {about['distribution']} {about['version']}" if about["distribution"] else ""
+    click.echo(f"{about['kind']}:{about['name']}{of}")
     click.echo(f"{about['target']}" + (f", {near(about['file'])}" if about["file"] else ""))
     if about["state"] != "ok":
         click.echo(f"not used: {about['state']}")
@@ -131,11 +151,11 @@ def options_of(holder: type[Any]) -> Iterator[dict[str, Any]]:
         default: Any = a.default
         if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
             default = "made anew" if default.takes_self else default.factory()
-        kind = a.type if isinstance(a.type, str) else inspect.formatannotation(a.type)
+        shown = a.metadata.get("shown")  # type and default in words, where the class cannot say them
+        kind = shown[0] if shown else a.type if isinstance(a.type, str) else inspect.formatannotation(a.type)
         kind = re.sub(r"(\w+\.)+(?=\w)", "", kind)
-        yield {
-            "name": a.name, "type": kind, "required": required, "default": None if required else repr(default),
-        }  # fmt: skip
+        said = None if required else shown[1] if shown else repr(default)
+        yield {"name": a.name, "type": kind, "required": required, "default": said}
 
 
 def hooks_of(manager: HookManager, plugin: object) -> list[dict[str, Any]]:
@@ -168,29 +188,34 @@ def doctor(obj: dict[str, Any], *, as_json: bool) -> None:
 
 @plugins.command()
 @click.argument("name")
+@json_option
 @click.pass_obj
-def disable(obj: dict[str, Any], *, name: str) -> None:
+def disable(obj: dict[str, Any], *, name: str, as_json: bool) -> None:
     """Leave the plugin NAME (or KIND:NAME, or a distribution) out of every run, in the defaults file."""
     there = installed(obj)
     distributions = {o.distribution for k in ALL_KINDS for o in there.by_kind[k]}
     if normal(name) not in distributions:
         there.find(name)
-    _write(obj, name, disabled=True)
+    _write(obj, name, disabled=True, as_json=as_json)
 
 
 @plugins.command()
 @click.argument("name")
+@json_option
 @click.pass_obj
-def enable(obj: dict[str, Any], *, name: str) -> None:
+def enable(obj: dict[str, Any], *, name: str, as_json: bool) -> None:
     """Use the plugin NAME again."""
     there = installed(obj)
     if name not in there.policy.disable:
         listed = ", ".join(there.policy.disable) or "nothing"
         raise ConfigError([f"{name!r} is not disabled"], hint=f"the defaults file disables {listed}")
-    _write(obj, name, disabled=False)
+    _write(obj, name, disabled=False, as_json=as_json)
 
 
-def _write(obj: dict[str, Any], name: str, *, disabled: bool) -> None:
+def _write(obj: dict[str, Any], name: str, *, disabled: bool, as_json: bool) -> None:
     reader = Loader(blocked=tuple(obj.get("no_plugin", ()))).build(Reader, DriverRef(READER))
     file = reader.disable(sources(obj), name, disabled=disabled)
-    click.echo(f"plugin {name} is {'disabled' if disabled else 'enabled'} now, in {near(str(file))}")
+    if as_json:
+        echo_json({"name": name, "disabled": disabled, "file": str(file)})
+    else:
+        click.echo(f"plugin {name} is {'disabled' if disabled else 'enabled'} now, in {near(str(file))}")

@@ -13,12 +13,16 @@ import click
 from playbook_kernel.engine.plan import Plan
 from playbook_kernel.engine.resume import Resume, asked_for
 from playbook_kernel.errors import ConfigError
+from playbook_kernel.redaction import redact
 
-from .common import echo_json, everything_wrong, json_option, read, results_dir, warn
+from .common import check_required, echo_json, everything_wrong, json_option, read, results_dir, warn
+from .kept import find_run, runs, writable
 from .main import Command
-from .results import find_run, runs
+from .plan import show
 
 NEWEST = "newest"
+_RECENT = 10
+"""Runs that are looked at for what they left when they died."""
 
 
 @click.command(cls=Command)
@@ -60,10 +64,14 @@ def run(
     again = resume or rerun_failed
     if again and (name or run_all or dry_run or (resume and rerun_failed)):
         raise click.UsageError("--resume and --rerun-failed go on with what that run was asked for, and nothing else.")
+    if name is not None and run_all:
+        raise click.UsageError(f"Give {name}, or --all, not both.")
     if name is None and not run_all and not dry_run and not again:
         raise click.UsageError("Give a scenario's name, or --all. `playbook-kernel scenarios` lists them.")
-    names: Sequence[str] | None = [name] if name is not None and not run_all else None
+    names: Sequence[str] | None = [name] if name is not None else None
     earlier = _earlier(obj, again, failed=rerun_failed is not None, accept=accept_changes) if again else None
+    if earlier:
+        writable(earlier.run)
     if earlier is not None:
         names = asked_for(earlier.run)
     setup = read(obj)
@@ -77,7 +85,7 @@ def run(
             ["there are no scenarios"], hint="`playbook-kernel config show` says where they are looked for"
         )
     if dry_run:
-        _show(plan.describe(), as_json=as_json)
+        show(plan, as_json=as_json)
         return
     if not plan.runnable and not earlier:
         _nothing(plan, as_json=as_json)
@@ -85,13 +93,19 @@ def run(
     from pathlib import Path
 
     from playbook_kernel.engine import campaign
+    from playbook_kernel.engine.store import new_run
 
-    setup.loader.check_required()
+    from .interrupt import Interrupts
+    from .recover import left_behind
+
+    check_required(setup.loader)
+    dead = [run for run in left_behind(results_dir(obj), _RECENT) if earlier is None or run != earlier.run]
+    warn([f"{run.name} died and may have left something at work: `playbook-kernel cleanup`" for run in dead])
+    folder = earlier.run if earlier else new_run(results_dir(obj), names[0] if names else "all_scenarios")
     request = campaign.RunRequest(
-        results_dir(obj),
-        names[0] if names else "all_scenarios",
+        folder,
         in_process,
-        setup.settings,
+        setup.usable,
         str(obj.get("log_level", "INFO")).upper(),
         Path("logs"),
         tuple(sys.argv),
@@ -99,13 +113,15 @@ def run(
         resume=earlier,
         wait=wait,
     )
-    outcome = campaign.run(plan, request, setup.hooks, setup.loader)
+    interrupts = Interrupts(folder)
+    with interrupts.watched():
+        outcome = campaign.run(plan, request, setup.hooks, setup.loader, interrupts.cancel)
     with contextlib.suppress(OSError):  # the terminal may be gone
         if as_json:
             echo_json({"run": outcome.folder, "result": outcome.result, "reports": outcome.reports})
         else:
             _summary(outcome)
-    sys.exit(outcome.exit_code)
+    sys.exit(interrupts.code or outcome.exit_code)
 
 
 def _nothing(plan: Plan, *, as_json: bool) -> None:
@@ -133,7 +149,7 @@ def _summary(outcome: Any) -> None:
     result = outcome.result
     signs = {"completed": "✓", "failed": "✗", "skipped": "⊘", "cancelled": "⊘"}
     for scenario in result.scenarios:
-        tail = f": {scenario.reason}" if scenario.reason else ""
+        tail = f": {redact(scenario.reason)}" if scenario.reason else ""
         click.echo(f"{signs.get(scenario.status, '?')} {scenario.scenario} {scenario.status}{tail}")
     total = len(result.scenarios)
     rate = 100.0 * result.count("completed") / total if total else 0.0
@@ -148,27 +164,3 @@ def _near(path: Any) -> str:
 
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
-def _show(plan: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        echo_json(plan)
-        return
-    for number, scenario in enumerate(plan["scenarios"], 1):
-        why = "" if scenario["runs"] else f"  (will not run: {scenario['why_not']})"
-        click.echo(f"{number}. {scenario['name']}{why}")
-        if not scenario["runs"]:
-            continue
-        for n, batch in enumerate(scenario["batches"], 1):
-            click.echo(f"   batch {n}: {', '.join(batch)}")
-        for service in scenario["services"]:
-            after = ", ".join(f"{e['service']} ({e['condition']})" for e in service["after"])
-            click.echo(f"   {service['name']} on {', '.join(service['nodes'])}" + (f", after {after}" if after else ""))
-        if scenario["critical_path"]:
-            click.echo(f"   critical path: {' -> '.join(scenario['critical_path'])}")
-        composers = "; ".join(f"{n}: {' or '.join(c) or 'none'}" for n, c in scenario["composers"].items())
-        click.echo(f"   composers: {composers}")
-        click.echo(f"   benchmark {scenario['benchmark']}; collect {', '.join(scenario['collectors']) or 'nothing'}")
-    click.echo(f"nodes: {', '.join(plan['nodes']) or 'none'}")
-    for warning in plan["warnings"]:
-        click.echo(f"warning: {warning}", err=True)

@@ -8,11 +8,10 @@ from typing import Any
 import click
 
 from playbook_kernel.drivers import Reader
-from playbook_kernel.engine.plan import select
 from playbook_kernel.loading import Loader
 from playbook_kernel.model import DriverRef
 
-from .common import READER, echo_json, json_option, near, read, sources, table
+from .common import READER, echo_json, json_option, near, read, select, sources, table
 from .main import Command
 
 

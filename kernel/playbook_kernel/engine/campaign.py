@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -15,14 +14,14 @@ from attrs import define, evolve, field, frozen
 from playbook_kernel import __version__, logs
 from playbook_kernel.context import CampaignContext
 from playbook_kernel.errors import ConfigError, NodeError
-from playbook_kernel.loading import HookManager, Loader, origin
+from playbook_kernel.loading import HookManager, Loader, PluginSettings
 from playbook_kernel.model import (
     CampaignEnded,
     CampaignResult,
     CampaignResumed,
     CampaignStarted,
     Event,
-    PhaseOutcome,
+    Node,
     ReportWritten,
     Scenario,
     ScenarioEnded,
@@ -42,40 +41,41 @@ from playbook_kernel.scope import Cancel
 from . import resume
 from .claims import claimed
 from .fitness import Fitness
-from .host import merged, run_trial
-from .interrupt import Interrupts
-from .job import Job, Patience, PluginSettings, perform
+from .guests import Guests
+from .host import run_trial
+from .job import Job, perform
 from .journal import Journal
+from .patience import Patience
 from .plan import Plan
-from .recover import Recovered, claim_job, cleanup_open, open_trials, used_nodes
+from .recover import cleanup_open, open_trials, used_nodes
 from .store import (
+    CAMPAIGN,
     JOURNAL,
     LOG,
+    TRIAL,
     Reserve,
-    is_full,
-    new_run,
     now,
     run_lock,
-    save_campaign,
-    save_trial,
     set_aside,
     trial_folder,
     trial_id,
+    write_json,
 )
+from .verdicts import merged, not_begun, reason_of, verdict_of
 
+_TOOL = f"playbook-kernel {__version__}"
 _NEVER_AGAIN = ("config", "plugin", "cancelled")
 
 
 @frozen
 class RunRequest:
-    """How a plan is to be run. ``name`` becomes part of the run folder's name; ``only``: what was asked for by name.
+    """How a plan is to be run. ``folder``: of the run, and empty if it is a new one; ``only``: what was asked for by name.
 
     ``wait``: how many seconds to wait for nodes that another campaign is at work on. ``resume``: go on with that run, and
     do not begin a new one.
     """
 
-    results_dir: Path
-    name: str = "all_scenarios"
+    folder: Path
     in_process: bool = False
     plugins: PluginSettings = field(factory=PluginSettings)
     log_level: str = "INFO"
@@ -89,7 +89,7 @@ class RunRequest:
 
 @frozen
 class Outcome:
-    """What came of it. ``exit_code``: 0 good, 1 something failed, 128 + the signal that ended it. ``reports``: to open."""
+    """What came of it. ``exit_code``: 0 good, 1 something failed or was cancelled. ``reports``: to open."""
 
     result: CampaignResult
     folder: Path
@@ -97,19 +97,18 @@ class Outcome:
     reports: tuple[Path, ...] = ()
 
 
-def run(plan: Plan, request: RunRequest, hooks: HookManager, loader: Loader) -> Outcome:
-    """Run a plan. Raises ConfigError when results cannot be kept; everything later is part of the result.
+def run(plan: Plan, request: RunRequest, hooks: HookManager, loader: Loader, cancel: Cancel | None = None) -> Outcome:
+    """Run a plan; ``cancel`` ends it in good order. Raises ConfigError when results cannot be kept.
 
     Raises ConfigError, too, when a run that is to be resumed was not of this configuration, and NodeError when another
     campaign is at work on one of its nodes.
     """
-    again = request.resume
-    folder = again.run if again else new_run(request.results_dir, request.name)
+    again, folder = request.resume, request.folder
     with run_lock(folder, patience=again.patience if again else 0.0) as lock:
         past = resume.check(again, plan) if again else resume.first(folder, plan)
         logs.configure(request.log_level, run_log=folder / LOG, text_dir=request.log_dir)
         try:
-            return _Campaign(plan, request, hooks, loader, folder, lock, past).run()
+            return _Campaign(plan, request, hooks, loader, folder, lock, past, cancel or Cancel()).run()
         except NodeError:  # refused before anything was begun
             if not again:
                 shutil.rmtree(folder)
@@ -125,75 +124,57 @@ class _Campaign:
     folder: Path
     lock: int
     past: resume.Past
-    cancel: Cancel = field(factory=Cancel)
-    interrupts: Interrupts = field(init=False)
-    log: Any = field(init=False)
+    cancel: Cancel
     journal: Journal = field(init=False)
     reserve: Reserve = field(init=False)
-    ctx: CampaignContext = field(init=False)
+    guests: Guests = field(init=False)
     fitness: Fitness = field(init=False)
     _results: list[ScenarioResult] = field(factory=list)
     _reports: list[Path] = field(factory=list)
     _warnings: list[str] = field(factory=list)
-    _blamed: set[str] = field(factory=set)
     _trials: int = 0
-    _ran: bool = False
     _interruptions: tuple[str, ...] = ()
-    _telling: threading.RLock = field(factory=threading.RLock)
-    _started: str = field(factory=now)
     _began: float = field(factory=time.monotonic)
 
     def __attrs_post_init__(self) -> None:
-        self.log = logs.logger("campaign")
         self.reserve = Reserve(self.folder)
-        self.journal = Journal(self.folder / JOURNAL, self.reserve.spend)
-        self.ctx = CampaignContext(
+        self.journal = Journal(self.folder / JOURNAL, self.reserve.keep)
+        config, patience = self.plan.config, self.request.patience
+        ctx = CampaignContext(
             self.folder.name,
             self.folder,
-            self.plan.config.nodes,
-            self.log,
+            config.nodes,
+            logs.logger("campaign"),
             self.loader.build,
-            self.plan.config.reporters,
+            config.reporters,
+            warn=self._warn,
         )
-        self.interrupts = Interrupts(self.cancel, self.folder)
-        self.fitness = Fitness(
-            self.hooks,
-            self.ctx,
-            self.cancel,
-            self.plan.config.policy.retry_interval,
-            self.request.patience.grace,
-            lambda message: self.tell(Warned(message)),
-        )
+        self.guests = Guests(self.hooks, ctx, self._warn, patience.watch, patience.grace)
+        self.fitness = Fitness(self.guests, config.nodes, self.cancel, config.policy.retry_interval, self._warn)
         self._warnings += self.plan.warnings
 
     def run(self) -> Outcome:
-        with self.interrupts.watched():
-            return self._run()
-
-    def _run(self) -> Outcome:
         names = tuple(s.name for s in self.plan.scenarios)
         try:
             if not self.request.resume:
                 self._begin(names)
             self.tell(CampaignStarted(self.folder.name, str(self.folder), names))
-            with claimed(self._claim(), self.journal, self.tell, self.cancel, self.lock):
+            with claimed(self.guests, self._claim(), self.request.wait, self.request.patience.claim, self.cancel):
                 if self.request.resume:
                     self._begin(names)
                     self._go_on(self.request.resume)
                 return self._all()
         finally:
+            self.guests.settle()
             self.reserve.spend(last=True)
             self.journal.close()
 
-    def _claim(self) -> Job:
+    def _claim(self) -> Mapping[str, Node]:
         used = {n for s in self.plan.runnable for n in s.node_names}
         if self.request.resume:
             used |= used_nodes(open_trials(self.folder))
-        if self.request.in_process or not self.hooks.hook.playbook_claim.get_hookimpls():
-            used = set()
-        nodes = {n: v for n, v in self.plan.config.nodes.items() if n in used}
-        job = claim_job(self.folder, nodes, self.request.plugins, mark=self.past.mark)
-        return evolve(job, wait=self.request.wait, log_level=self.request.log_level, patience=self.request.patience)
+        nodes = self.plan.config.nodes.items()
+        return {n: v for n, v in nodes if n in used and not self.request.in_process}
 
     def _go_on(self, again: resume.Resume) -> None:
         self.past = resume.take_up(again, self.past, self.plan, self.request.plugins, self.lock, self.journal)
@@ -211,21 +192,21 @@ class _Campaign:
             if why:
                 self._skip(scenario, why)
                 continue
-            self._ran = False
-            self._keep(self._scenario(scenario))
-            if self._ran:
+            verdict = self._scenario(scenario)
+            self._keep(verdict)
+            if len(verdict.trials) > len(self.past.kept.get(scenario.name, ())):
                 self._pause(scenarios[index + 1 :])
         self._tidy()
         self.reserve.spend(last=True)
+        self.guests.settle()  # what went wrong while watching belongs into the result
         result = self._result(final=True)
-        self._safely("the results", lambda: save_campaign(self.folder, result))
+        self._safely("the results", lambda: write_json(self.folder / CAMPAIGN, result))
         self._note("campaign_ended", "", {"status": result.status})
         counts = {s: result.count(s) for s in ("completed", "failed", "skipped", "cancelled")}
         self.tell(CampaignEnded(result.status, counts, result.seconds))
         self._report(result)
-        failed = result.count("failed") or result.count("cancelled")
-        code = self.interrupts.code or (1 if failed else 0)
-        return Outcome(result, self.folder, code, tuple(self._reports))
+        good = result.status == "completed" and not self.cancel.requested
+        return Outcome(result, self.folder, 0 if good else 1, tuple(self._reports))
 
     def _tidy(self, nodes: Collection[str] | None = None) -> None:
         """Try again what could not be undone on these nodes, or on all: a node that was away may be back."""
@@ -233,18 +214,25 @@ class _Campaign:
             return
         due = [s for s in open_trials(self.folder) if s.ended and (nodes is None or used_nodes([s]) & {*nodes})]
         of, plugins = self.plan.config.nodes, self.request.plugins
-        done: list[Recovered] = []
+        cleaned: dict[str, TrialResult] = {}
         self._safely(
             "what a later cleanup did",
-            lambda: done.extend(cleanup_open(self.folder, of, plugins, self.tell, self.lock, self.journal, due)),
+            lambda: cleaned.update(
+                (r.trial, r.result)
+                for r in cleanup_open(self.folder, of, plugins, self.tell, self.lock, self.journal, due)
+            ),
         )
-        cleaned = {r.trial: r.result for r in done}
         for at, result in enumerate(self._results):
             trials = tuple(merged(t, cleaned[t.trial]) if t.trial in cleaned else t for t in result.trials)
             self._results[at] = evolve(result, trials=trials)
 
     def _begin(self, names: tuple[str, ...]) -> None:
-        entry = {"tool": _tool(), "command": list(self.request.command), **self.past.config}
+        entry = {
+            "tool": _TOOL,
+            "host": os.uname().nodename,
+            "command": list(self.request.command),
+            **self.past.config,
+        }
         kind, only = "resumed", self.request.only
         if not self.request.resume:
             first = {"run": self.folder.name, "mark": self.past.mark, "scenarios": names}
@@ -267,21 +255,20 @@ class _Campaign:
         for name in scenario.depends_on:
             if verdicts.get(name, "completed") != "completed":
                 return f"it depends on {name}, which has {verdicts[name]}"
-        if not self.plan.config.policy.continue_on_failure:
-            failed = next((r.scenario for r in self._results if r.status == "failed"), None)
-            if failed:
-                return f"Previous scenario failed: {failed}"
-        return ""
+        failed = next((r.scenario for r in self._results if r.status == "failed"), None)
+        if failed and not self.plan.config.policy.continue_on_failure:
+            return f"Previous scenario failed: {failed}"
+        return self.fitness.left_out(scenario, self.plan.config.policy.max_node_failures)
 
     def _skip(self, scenario: Scenario, why: str) -> None:
         self.tell(ScenarioSkipped(why, scenario=scenario.name))
         status: Status = "cancelled" if self.cancel.requested else "skipped"
-        self._keep(_verdict(scenario, status, why, ()))
+        self._keep(verdict_of(scenario, status, why, ()))
 
     def _keep(self, result: ScenarioResult) -> None:
         self._results.append(result)
         self.tell(ScenarioEnded(result, scenario=result.scenario))
-        self._safely("the results", lambda: save_campaign(self.folder, self._result(final=False)))
+        self._safely("the results", lambda: write_json(self.folder / CAMPAIGN, self._result(final=False)))
 
     def _pause(self, rest: tuple[Scenario, ...]) -> None:
         wait = self.plan.config.policy.wait_between
@@ -300,20 +287,18 @@ class _Campaign:
         done = list(kept)
         for number in range(self._attempts_left(scenario)):
             if number:
-                if not self._deserves_another(done[-1]) or self.cancel.requested:
+                if not self._deserves_another(done[-1]) or self._why_not(scenario):
                     break
-                policy = self.plan.config.policy
-                self._wait(f"before attempt {len(done) + 1} of {scenario.name}", policy.retry_interval)
+                self._wait(f"before attempt {len(done) + 1} of {scenario.name}", self.plan.config.policy.retry_interval)
                 if self.cancel.requested:
                     break
             if why := self.fitness.why_not(scenario):
-                return _verdict(scenario, "failed", why, tuple(done))
+                return verdict_of(scenario, "failed", why, tuple(done))
             if self.cancel.requested:
-                return _verdict(scenario, "cancelled", self.cancel.reason, tuple(done))
+                return verdict_of(scenario, "cancelled", self.cancel.reason, tuple(done))
             done.append(self._trial(scenario, len(done) + 1))
-            self.fitness.learn(done[-1])
-        last = done[-1]
-        return _verdict(scenario, last.status, _reason(last), tuple(done))
+            self.fitness.learn(scenario, done[-1])
+        return verdict_of(scenario, done[-1].status, reason_of(done[-1]), tuple(done))
 
     def _attempts_left(self, scenario: Scenario) -> int:
         """How many trials a scenario may have yet, after those that an earlier process ran."""
@@ -337,26 +322,23 @@ class _Campaign:
                 return made
 
     def _trial(self, scenario: Scenario, attempt: int) -> TrialResult:
-        self._ran = True
         self._tidy(scenario.node_names)
         trial = Trial(self._next_id(scenario), scenario, attempt)
         directory = trial_folder(self.folder, scenario.name, trial.id, attempt)
         entry = {
             "scenario": scenario.name, "attempt": attempt, "folder": str(directory.relative_to(self.folder)),
-            "nodes": list(scenario.node_names),
+            "nodes": list(scenario.node_names), "services": [s.name for s in scenario.services],
         }  # fmt: skip
         self._safely("the interrupted trial's folder", lambda: set_aside(self.folder, directory, trial.id))
         if not self._note("trial", trial.id, entry):
-            return _not_begun(trial, "the journal could not be written, so nothing was begun")
+            return not_begun(trial, "the journal could not be written, so nothing was begun")
         services = tuple(s.name for s in scenario.services)
         self.tell(TrialStarted(attempt, scenario.node_names, services, trial=trial.id, scenario=scenario.name))
-        nodes = self.plan.config.nodes
         job = Job(
-            self.folder.name,
             self.folder,
             trial,
             directory,
-            nodes,
+            self.plan.config.nodes,
             self.request.plugins,
             log_level=self.request.log_level,
             patience=self.request.patience,
@@ -365,10 +347,10 @@ class _Campaign:
         try:
             result = self._perform(job)
         except OSError as error:
-            result = _not_begun(trial, f"its process could not be run: {error}")
+            result = not_begun(trial, f"its process could not be run: {error}")
         if result.status == "completed" and self.plan.config.policy.isolation == "strict" and not result.clean:
             result = evolve(result, status="failed")
-        self._safely("the trial's result", lambda: save_trial(directory, result))
+        self._safely("the trial's result", lambda: write_json(directory / TRIAL, result))
         self._note("trial_ended", trial.id, {"status": result.status, "clean": result.clean})
         self.tell(TrialEnded(result, trial=trial.id, scenario=scenario.name))
         return result
@@ -393,89 +375,46 @@ class _Campaign:
 
     def _safely(self, what: str, write: Callable[[], None]) -> bool:
         try:
-            try:
-                write()
-            except OSError as error:
-                if not is_full(error) or not self.reserve.spend():
-                    raise
-                write()
+            self.reserve.keep(write)
         except OSError as error:
-            self.tell(Warned(f"{what} could not be written: {error}"))
+            self._warn(f"{what} could not be written: {error}")
             return False
         return True
 
     # -- telling --------------------------------------------------------------------------------------------------
 
     def tell(self, event: Event) -> None:
-        """Give an event to every plugin that watches; one that raises is told once, and harms nobody."""
-        with self._telling:
-            self._tell(event)
-
-    def _tell(self, event: Event) -> None:
+        """Give an event to every plugin that watches, without waiting for any; what warns of the campaign is kept."""
         if isinstance(event, Warned) and not event.trial:
             self._warnings.append(event.message)
-        _, errors = self.hooks.call_isolated("playbook_event", ctx=self.ctx, event=event)
-        for error in errors:
-            plugin = origin(error)
-            if plugin not in self._blamed:
-                self._blamed.add(plugin)
-                self.log.error("a plugin failed at an event", plugin=plugin, exc_info=error)
-                self._warnings.append(f"plugin {plugin} failed while watching: {type(error).__name__}: {error}")
+        self.guests.tell(event)
+
+    def _warn(self, message: str) -> None:
+        self.tell(Warned(message))
 
     def _report(self, result: CampaignResult) -> None:
-        written, errors = self.hooks.call_isolated("playbook_report", ctx=self.ctx, result=result)
-        for paths in written:
-            for path in paths:
+        for paths in self.guests.call("playbook_report", self.request.patience.report, Cancel(), result=result):
+            for path in paths or ():
                 self._reports.append(Path(path))
-                self.tell(ReportWritten("", str(path)))
-        for error in errors:
-            self.log.error("a report could not be written", plugin=origin(error), exc_info=error)
-            self.tell(Warned(f"a report could not be written: {error} (plugin {origin(error)})"))
+                self.tell(ReportWritten(str(path)))
 
     def _result(self, *, final: bool) -> CampaignResult:
         statuses = {r.status for r in self._results}
-        status: Status = "running"
-        if final:
-            ended: Callable[[Status], bool] = statuses.__contains__
-            status = (
-                "cancelled"
-                if self.interrupts.code or ended("cancelled")
-                else "failed"
-                if ended("failed")
-                else "completed"
-            )
+        ended: Status = (
+            "cancelled" if self.cancel.requested or "cancelled" in statuses
+            else "failed" if "failed" in statuses
+            else "completed"
+        )  # fmt: skip
         return CampaignResult(
             self.folder.name,
-            self.past.started or self._started,
+            self.past.started,
             now(),
             round(self.past.seconds + time.monotonic() - self._began, 3),
-            status,
+            ended if final else "running",
             tuple(self._results),
-            _tool(),
+            _TOOL,
             self.past.command or self.request.command,
             dict.fromkeys(sorted(n for n, _ in self.hooks.list_name_plugin()), ""),
             tuple(self._warnings),
             interruptions=self._interruptions,
         )
-
-
-def _tool() -> str:
-    return f"playbook-kernel {__version__}"
-
-
-def _reason(trial: TrialResult) -> str:
-    failure = trial.failure
-    if failure is not None:
-        return f"{failure.phase}: {failure.error}"
-    return "" if trial.status == "completed" else "it was not proven that nothing is left on the nodes"
-
-
-def _not_begun(trial: Trial, why: str) -> TrialResult:
-    outcome = PhaseOutcome("discover", "failed", 0.0, now(), why, "internal", hint="is the disk full?")
-    return TrialResult(trial.id, trial.scenario.name, "failed", trial.attempt, now(), now(), phases=(outcome,))
-
-
-def _verdict(scenario: Scenario, status: Status, reason: str, trials: tuple[TrialResult, ...]) -> ScenarioResult:
-    return ScenarioResult(
-        scenario.name, status, reason, scenario.description, str(scenario.directory), scenario.tags, trials
-    )

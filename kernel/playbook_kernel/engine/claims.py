@@ -1,49 +1,57 @@
-"""A node belongs to one campaign at a time: while a campaign runs, a process of its own holds the nodes; see hold.py."""
+"""A node belongs to one campaign at a time: plugins hold the nodes of a campaign while it runs."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from playbook_kernel.errors import NodeError, NodeInUse
-from playbook_kernel.model import Event, NodesClaimed, TrialResult, Warned
-from playbook_kernel.scope import Cancel
+from playbook_kernel.errors import NodeInUse
+from playbook_kernel.model import Node, Waiting
+from playbook_kernel.scope import Cancel, run_all
 
-from .host import TrialHost
-from .job import Job
-from .journal import Journal
+from .guests import Guests
+
+_DYING = 75.0
+"""How long a dead process of the same run may seem to hold a node, when nothing told the node that it has died."""
+_AGAIN = 2.0
 
 
 @contextmanager
-def claimed(job: Job, journal: Journal, tell: Callable[[Event], None], cancel: Cancel, lock: int) -> Iterator[None]:
-    """Hold the nodes of a ``claim`` job within the block. Raises NodeError if another campaign has one of them."""
-    if not job.nodes:
-        yield
-        return
-    answered, over = threading.Event(), Cancel()
-    ends: list[TrialResult] = []
+def claimed(
+    guests: Guests,
+    nodes: Mapping[str, Node],
+    wait: float,
+    seconds: float,
+    cancel: Cancel,
+) -> Iterator[None]:
+    """Hold the nodes within the block.
 
-    def hear(event: Event) -> None:
-        answered.set() if isinstance(event, NodesClaimed) else tell(event)
-
-    def work() -> None:
-        ends.append(TrialHost(job, journal, hear, over, lock).run())
-        if not over.requested and answered.is_set():
-            tell(Warned(f"the nodes are not claimed any more: {ends[0].phases[-1].error}"))
-        answered.set()
-
-    thread = threading.Thread(target=work, name="claims")
-    with cancel.watching(answered.set):
-        thread.start()
-        answered.wait()
+    Raises NodeInUse if another campaign still has one of them after ``wait`` seconds. ``seconds``: for one plugin to claim.
+    """
+    began, told = time.monotonic(), False
+    held: list[Callable[[], None]] = []
     try:
-        if ends and ends[0].failure is not None:
-            failure = ends[0].failure
-            raise NodeError(
-                failure.node, failure.error.removeprefix(f"{failure.node}: "), hint=NodeInUse(failure.node, "").hint
-            )
+        while nodes and not cancel.requested:
+            try:
+                for release in guests.call("playbook_claim", seconds, cancel, nodes=tuple(nodes.values())):
+                    held += [release] if release else []
+                break
+            except NodeInUse as error:
+                _give_back(held)
+                longest = max(wait, _DYING) if error.ours else wait
+                if time.monotonic() - began >= longest:
+                    raise
+                if not told:
+                    told = True
+                    guests.tell(Waiting(f"for a node: {error}", longest))
+                cancel.wait(_AGAIN)
         yield
     finally:
-        over.set("the campaign is over")
-        thread.join()
+        _give_back(held)
+
+
+def _give_back(held: list[Callable[[], None]]) -> None:
+    """Whoever holds some nodes and waits for others may wait for ever."""
+    run_all(held)
+    held.clear()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,13 @@ Digest = Mapping[str, Mapping[str, str]]
 """Of each part (``node n1``, ``scenario 001_x``) the attributes and files, each with its hash."""
 
 
-def digest(config: Configuration, scenarios: Iterable[Scenario], salt: str) -> dict[str, dict[str, str]]:
+def digest(config: Configuration, scenarios: Sequence[Scenario], salt: str) -> dict[str, dict[str, str]]:
     """Digest what the results of these scenarios depend on."""
-    chosen = list(scenarios)
-    used = {n for s in chosen if s.enabled and not s.skip for n in s.node_names}
+    used = {n for s in scenarios if s.enabled and not s.skip for n in s.node_names}
     found = {"policy": _attributes(config.policy, salt)}
     for name in sorted(used & config.nodes.keys()):
         found[f"node {name}"] = _attributes(config.nodes[name], salt)
-    for scenario in chosen:
+    for scenario in scenarios:
         files = {f"file {name}": _hash(salt, data) for name, data in _files(scenario)}
         found[f"scenario {scenario.name}"] = {**_attributes(scenario, salt, scenario.directory), **files}
     return found
@@ -53,8 +53,8 @@ def differences(then: Digest, now: Digest) -> list[str]:
 def _attributes(thing: Any, salt: str, folder: Path | None = None) -> dict[str, str]:
     found = {}
     for name in (a.name for a in attrs.fields(type(thing)) if a.name not in ("name", "directory")):
-        text = json.dumps(encode(getattr(thing, name)), sort_keys=True)
-        # where the folder lies makes no difference, and on another machine it lies elsewhere
+        # where a driver was named (file and line), and where the folder lies, makes no difference
+        text = re.sub(r', "origin": "(?:[^"\\]|\\.)*"', "", json.dumps(encode(getattr(thing, name)), sort_keys=True))
         found[name] = _hash(salt, (text.replace(f"{folder}/", "./") if folder else text).encode())
     return found
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -23,16 +24,14 @@ class TrialEffects:
 
     record: Callable[[str, Mapping[str, Any]], None]
     _open: tuple[Effect, ...] = ()
-    _next: int = 1
+    _ids: Iterator[int] = field(init=False)
     _lock: threading.Lock = field(factory=threading.Lock)
 
     def __attrs_post_init__(self) -> None:
-        self._next = max((e.id for e in self._open), default=0) + 1
+        self._ids = itertools.count(max((e.id for e in self._open), default=0) + 1)
 
     def intend(self, kind: str, node: str, **data: Fact) -> Effect:
-        with self._lock:
-            effect = Effect(self._next, kind, node, data)
-            self._next += 1
+        effect = Effect(next(self._ids), kind, node, data)
         entry = {"id": effect.id, "kind": kind, "node": node, "data": data}
         self.record("intent", entry)
         self._apply("intent", entry)

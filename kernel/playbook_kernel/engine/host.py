@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import queue
 import shutil
@@ -28,19 +27,19 @@ from playbook_kernel.model import (
     PhaseEnded,
     PhaseOutcome,
     PhaseStarted,
-    Progress,
     TrialResult,
     Warned,
 )
 from playbook_kernel.model.codec import decode, encode
+from playbook_kernel.redaction import known
 from playbook_kernel.scope import Cancel
 
 from . import protocol
+from .guests import EPHEMERAL
 from .job import Job
 from .journal import Journal, applied
 from .store import now
-
-_NOT_JOURNALLED = (Output, Progress)
+from .verdicts import merged
 
 
 @define(eq=False)
@@ -83,7 +82,7 @@ class TrialHost:
         try:
             readers = self._listen(child, read_end)
             with self.cancel.watching(lambda: self._news.put(("cancel", self.cancel.reason))):
-                sender.send("job", job=encode(self.job, reveal=True))
+                sender.send("job", job=encode(evolve(self.job, secrets=known()), reveal=True))
                 lost = self._converse(sender, child, began)
         finally:
             sender.close()
@@ -130,26 +129,24 @@ class TrialHost:
         """Answer the child until it is over; returns why it was given up, if it was."""
         timeouts, patience = self.job.trial.scenario.timeouts, self.job.patience
         limit = sum(timeouts.of(p) + 2 * patience.grace for p in PHASES) + patience.silence
-        if self.job.mode == "claim":
-            limit = math.inf
-        heard = time.monotonic()
+        heard, quiet = time.monotonic(), 0
         while True:
             batch: list[tuple[str, Any]] = []
             with contextlib.suppress(queue.Empty):
                 batch.append(self._news.get(timeout=min(patience.silence, 1.0)))
                 while len(batch) < 1000:
                     batch.append(self._news.get_nowait())
-            if not batch and child.poll() is not None:
-                return ""  # what it started holds its pipes open
             messages = [data for kind, data in batch if kind == "message"]
             if messages:
-                heard = time.monotonic()
+                heard, quiet = time.monotonic(), 0
                 try:
                     self._write_down(sender, messages)
                 except (ValueError, KeyError, TypeError) as error:
                     return f"its process broke the protocol: {type(error).__name__}: {error}"
-            elif time.monotonic() - heard > patience.silence:
-                return f"its process said nothing for {patience.silence:.0f} s"
+            elif time.monotonic() - heard > patience.silence or (not batch and child.poll() is not None):
+                quiet += 1  # looked at again: whoever was stopped (Ctrl-Z), or starved, has not read yet what was said
+                if quiet > 2:  # of a process that has ended: what it started holds its pipes open
+                    return "" if child.poll() is not None else f"its process said nothing for {patience.silence:.0f} s"
             if time.monotonic() - began > limit:
                 return "its process did not end within the deadlines of all its phases"
             for kind, data in batch:
@@ -176,7 +173,7 @@ class TrialHost:
             elif kind == "event":
                 event: Event = decode(fields["event"], Event)
                 events.append(event)
-                if not isinstance(event, _NOT_JOURNALLED):
+                if not isinstance(event, EPHEMERAL):
                     entries.append(("event", self.job.trial.id, fields["event"]))
             elif kind == "entered":
                 self._plugin = fields["plugin"]
@@ -206,13 +203,12 @@ class TrialHost:
         elif isinstance(event, FactsFound):
             self._facts[event.node] = event.facts
 
-    def _tell_line(self, pipe: str, line: str) -> None:
+    def _tell_line(self, pipe: Any, line: str) -> None:
         trial = self.job.trial
         if line.strip():
             if pipe == "stderr":
                 self._last_words = line.strip()[:500]
-            stream: Any = pipe
-            self.tell(Output(line, stream, "plugin", trial=trial.id, scenario=trial.scenario.name))
+            self.tell(Output(line, pipe, "plugin", trial=trial.id, scenario=trial.scenario.name))
 
     def _lost(self, why: str, started: str, seconds: float) -> TrialResult:
         ended = [o.phase for o in self._outcomes]
@@ -244,15 +240,11 @@ class TrialHost:
 
 def _end(child: subprocess.Popen[bytes], patience: float) -> int:
     """See a child out; one that stays is killed with everything it started."""
-    try:
-        status = child.wait(patience)
-    except subprocess.TimeoutExpired:
-        status = None
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(patience)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
-    if status is None:
-        status = child.wait()
-    return status
+    return child.wait()
 
 
 def _sweep(temp: str) -> None:
@@ -276,21 +268,6 @@ def _how(status: int) -> str:
     if status < 0:
         return f"its process was killed by {signal.Signals(-status).name}"
     return f"its process ended with status {status} and without a result"
-
-
-def merged(result: TrialResult, cleanup: TrialResult) -> TrialResult:
-    """A trial's result after another process has cleaned up after it."""
-    first = next((p for p in result.phases if p.phase == "cleanup" and p.status != "ok"), None)
-    why = f": {first.error}" + (f" (plugin {first.plugin})" if first.plugin else "") if first else ""
-    phases = tuple(p for p in result.phases if p.phase != "cleanup") + cleanup.phases
-    return evolve(
-        result,
-        phases=phases,
-        residue=cleanup.residue,
-        clean=cleanup.clean,
-        emergencies=result.emergencies + 1,
-        warnings=tuple(dict.fromkeys((*result.warnings, *cleanup.warnings, f"an emergency cleanup was needed{why}"))),
-    )
 
 
 def run_trial(job: Job, journal: Journal, tell: Callable[[Event], None], cancel: Cancel, lock: int) -> TrialResult:

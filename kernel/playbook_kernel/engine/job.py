@@ -10,65 +10,37 @@ from attrs import field, frozen
 
 from playbook_kernel import logs
 from playbook_kernel.context import Effect, TrialContext
-from playbook_kernel.loading import HookManager, Loader, load_hooks
-from playbook_kernel.model import Event, Node, PluginPolicy, Trial, TrialResult
+from playbook_kernel.loading import HookManager, Loader, PluginSettings, load_hooks
+from playbook_kernel.model import Event, Node, Trial, TrialResult
+from playbook_kernel.redaction import Secret
 from playbook_kernel.scope import Cancel
 
 from .effects import TrialEffects
-from .hold import hold
+from .patience import Patience
 from .phases import TrialRun
 from .sessions import SessionPool
-from .store import LOG
-
-
-@frozen
-class PluginSettings:
-    """How plugins are loaded: in the parent, and again in each child."""
-
-    policy: PluginPolicy = field(factory=PluginPolicy)
-    blocked: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-
-    def loader(self) -> Loader:
-        """A loader of these settings."""
-        return Loader(self.policy, self.blocked, self.files)
-
-
-@frozen
-class Patience:
-    """How long the kernel waits for a trial's process, in seconds.
-
-    ``grace``: for a call to come back by itself after its deadline or a cancellation, before it is left behind.
-    ``silence``: without a word, until the process counts as gone; it says that it is alive every third of that.
-    ``leave``: for the process to end by itself when all is said, before it is killed.
-    """
-
-    grace: float = 5.0
-    silence: float = 30.0
-    leave: float = 5.0
 
 
 @frozen
 class Job:
     """One trial to run, or to clean up after (``mode``); ``effects`` are those that may still be there.
 
-    ``survey``: only find out what is true of the nodes. ``claim``: hold them, after waiting ``wait`` seconds at most.
-    ``memory``: how many bytes of it the process may take; 0: as it likes.
+    ``run``: the run's folder. ``survey``: only find out what is true of the nodes. ``memory``: how many bytes of it the
+    process may take; 0: as it likes. ``secrets``: whatever it must not show.
     """
 
-    run: str
-    run_folder: Path
+    run: Path
     trial: Trial
     directory: Path
     nodes: Mapping[str, Node]
     plugins: PluginSettings = field(factory=PluginSettings)
-    mode: Literal["run", "cleanup", "survey", "claim"] = "run"
+    mode: Literal["run", "cleanup", "survey"] = "run"
     effects: tuple[Effect, ...] = ()
     facts: Mapping[str, Mapping[str, Any]] = field(factory=dict)
     log_level: str = "INFO"
     patience: Patience = field(factory=Patience)
-    wait: float = 0.0
     memory: int = 0
+    secrets: tuple[Secret, ...] = ()
 
 
 def perform(
@@ -92,7 +64,7 @@ def perform(
     pool = SessionPool(job.nodes, job.trial.id, loader.build)
     job.directory.mkdir(parents=True, exist_ok=True)
     ctx = TrialContext(
-        run=job.run,
+        run=job.run.name,
         trial=job.trial,
         nodes=job.nodes,
         directory=job.directory,
@@ -105,20 +77,8 @@ def perform(
         emergency=job.mode != "run",
     )
     run = TrialRun(ctx, hooks, cancel, job.patience.grace)
+    modes = {"run": run.run, "cleanup": run.clean_up_only, "survey": run.survey}
     try:
-        match job.mode:
-            case "run":
-                return run.run()
-            case "cleanup":
-                return run.clean_up_only()
-            case "survey":
-                return run.survey()
-            case "claim":
-                return hold(ctx, hooks, cancel, job.wait)
+        return modes[job.mode]()
     finally:
         pool.close()
-
-
-def configure_log(job: Job) -> None:
-    """Set up the log of a process that does nothing but this job; the parent tells its user what matters of it."""
-    logs.configure(job.log_level, run_log=job.run_folder / LOG, quiet=job.log_level != "DEBUG")

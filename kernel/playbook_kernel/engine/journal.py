@@ -11,9 +11,9 @@ last one means that the file was damaged, and reading refuses.
 ==============  =====================================================================================================
 type            data
 ==============  =====================================================================================================
-campaign        run, mark, scenarios, only, tool, command, salt, config
-resumed         tool, command, salt, config, changes: a later process goes on
-trial           scenario, attempt, folder, nodes
+campaign        run, mark, scenarios, only, tool, host, command, salt, config
+resumed         tool, host, command, salt, config, changes: a later process goes on
+trial           scenario, attempt, folder, nodes, services
 intent          id, kind, node, data: about to be done
 done            id, data: it was done
 undone          id: it was undone, verified
@@ -26,11 +26,11 @@ recovered       clean: a later process cleaned up
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -38,40 +38,23 @@ from typing import Any, BinaryIO
 from attrs import define, evolve, field, frozen
 
 from playbook_kernel.context import Effect
-from playbook_kernel.errors import PlaybookError
+from playbook_kernel.model.record import VERSION, JournalDamaged, Record, checksum, record_of
 from playbook_kernel.redaction import redacted
 
-from .store import is_full, now
+from .store import now
 
-VERSION = 1
 _HEAD = b'{"v":%d,"seq":' % VERSION
-
-
-class JournalDamaged(PlaybookError):
-    """A record before the last one cannot be trusted, or is of a version that this one cannot read."""
-
-
-@frozen
-class Record:
-    """One line of the journal."""
-
-    seq: int
-    utc: str
-    mono: float
-    type: str
-    trial: str
-    data: Mapping[str, Any] = field(factory=dict)
 
 
 @define(eq=False)
 class Journal:
     """Appends records; safe for use by many threads. Raises OSError when the disk does not take them.
 
-    ``make_room`` is asked once when the disk is full, and says whether there is room now.
+    ``keep`` makes each write, and may make it again when the disk is full: see :meth:`.store.Reserve.keep`.
     """
 
     path: Path
-    make_room: Callable[[], bool] = field(default=lambda: False)
+    keep: Callable[[Callable[[], None]], None] = field(default=lambda write: write())
     _file: BinaryIO = field(init=False)
     _seq: int = field(init=False, default=0)
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
@@ -91,12 +74,7 @@ class Journal:
                 format_record(Record(seq, now(), time.monotonic(), kind, trial, data))
                 for seq, (kind, trial, data) in enumerate(entries, self._seq + 1)
             ]
-            try:
-                self._write(b"".join(lines), sync=sync)
-            except OSError as error:
-                if not is_full(error) or not self.make_room():
-                    raise
-                self._write(b"".join(lines), sync=sync)
+            self.keep(functools.partial(self._write, b"".join(lines), sync=sync))
             self._seq += len(lines)
 
     def _write(self, data: bytes, *, sync: bool) -> None:
@@ -126,11 +104,7 @@ def format_record(record: Record) -> bytes:
     text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))[:-1]
     # half of a surrogate pair (a file name that is not UTF-8) becomes its JSON escape
     line = text.encode(errors="backslashreplace")
-    return line + f',"crc":"{_crc(line)}"}}\n'.encode()
-
-
-def _crc(text: bytes) -> str:
-    return f"{zlib.crc32(text + b'}'):08x}"
+    return line + f',"crc":"{checksum(line)}"}}\n'.encode()
 
 
 def parse(raw: bytes) -> tuple[list[Record], int]:
@@ -151,24 +125,6 @@ def parse(raw: bytes) -> tuple[list[Record], int]:
     return records, position
 
 
-def record_of(line: bytes) -> Record | None:
-    """The record of a line without its end; None if the line is torn or damaged. Raises JournalDamaged for other versions."""
-    text, separator, tail = line.rpartition(b',"crc":"')
-    if not separator or tail != f'{_crc(text)}"}}'.encode():
-        return None
-    try:
-        body = json.loads(text + b"}")
-        version = body["v"]
-        if version != VERSION:
-            raise JournalDamaged(
-                f"the journal is of version {version}, this is a reader of version {VERSION}",
-                hint="use the version of playbook-kernel that wrote it; nothing was changed",
-            )
-        return Record(body["seq"], body["utc"], body["mono"], body["type"], body["trial"], body["data"])
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
 def read(path: Path) -> list[Record]:
     """The records of a journal file."""
     return parse(path.read_bytes())[0]
@@ -185,7 +141,6 @@ class TrialState:
     nodes: tuple[str, ...]
     open: tuple[Effect, ...] = ()
     ended: bool = False
-    status: str = ""
 
 
 def trials(records: Sequence[Record]) -> dict[str, TrialState]:
@@ -199,7 +154,7 @@ def trials(records: Sequence[Record]) -> dict[str, TrialState]:
         elif (state := found.get(record.trial)) is None:
             continue
         elif record.type == "trial_ended":
-            found[record.trial] = evolve(state, ended=True, status=data["status"])
+            found[record.trial] = evolve(state, ended=True)
         else:
             found[record.trial] = evolve(state, open=applied(state.open, record.type, data))
     return found

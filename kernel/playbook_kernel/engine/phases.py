@@ -22,8 +22,16 @@ from typing import Any, TypeVar
 from attrs import define, evolve, field
 
 from playbook_kernel.context import TrialContext
-from playbook_kernel.errors import Cancelled, PhaseFailed, PhaseTimeout, PlaybookError, PluginError
-from playbook_kernel.loading import HookManager, origin, signed, suspect
+from playbook_kernel.errors import (
+    Cancelled,
+    PhaseFailed,
+    PhaseTimeout,
+    PlaybookError,
+    PluginError,
+    PluginTimeout,
+    words,
+)
+from playbook_kernel.loading import HookManager, called, origin, signed
 from playbook_kernel.model import (
     Artifact,
     Deployment,
@@ -45,7 +53,6 @@ from playbook_kernel.model import (
 )
 from playbook_kernel.scope import Cancel, run_all, within
 
-from .bounded import bounded
 from .store import is_full, now
 
 T = TypeVar("T")
@@ -59,6 +66,8 @@ class TrialRun:
     hooks: HookManager
     cancel: Cancel
     grace: float
+    _started: str = field(factory=now)
+    _began: float = field(factory=time.monotonic)
     _outcomes: list[PhaseOutcome] = field(factory=list)
     _deployment: Deployment | None = None
     _health: list[Health] = field(factory=list)
@@ -71,15 +80,14 @@ class TrialRun:
         emit = self.ctx.emit
 
         def noting(event: Event) -> None:
+            emit(event)  # first: one that cannot be told must not be in the result, which could not be told either
             if isinstance(event, Warned):
                 self._warnings.append(f"{event.node}: {event.message}" if event.node else event.message)
-            emit(event)
 
         self.ctx.emit = noting
 
     def run(self) -> TrialResult:
         """Pass through every phase; never raises."""
-        started, began = now(), time.monotonic()
         steps: Sequence[tuple[Phase, Callable[[], None]]] = (
             ("discover", self._discover),
             ("deploy", self._deploy),
@@ -94,30 +102,28 @@ class TrialRun:
         clean = self._phase("cleanup", self._cleanup, Cancel())
         cancelled = any(o.status == "cancelled" for o in self._outcomes)
         status: Status = "cancelled" if cancelled else "completed" if good else "failed"
-        return self._result(status, started, began, clean=clean)
+        return self._result(status, clean=clean)
 
     def clean_up_only(self) -> TrialResult:
         """What a later process does for one that died: nothing but the cleanup."""
-        started, began = now(), time.monotonic()
-        clean = self._phase("cleanup", self._cleanup, Cancel())
-        return self._result("failed", started, began, clean=clean)
+        return self._result("failed", clean=self._phase("cleanup", self._cleanup, Cancel()))
 
     def survey(self) -> TrialResult:
         """Find out what is true of the nodes, and nothing else."""
-        started, began = now(), time.monotonic()
-        good = self._phase("discover", self._discover, self.cancel)
-        return self._result("completed" if good else "failed", started, began, clean=True)
+        return self._result(
+            "completed" if self._phase("discover", self._discover, self.cancel) else "failed", clean=True
+        )
 
-    def _result(self, status: Status, started: str, began: float, *, clean: bool) -> TrialResult:
+    def _result(self, status: Status, *, clean: bool) -> TrialResult:
         trial = self.ctx.trial
         return TrialResult(
             trial.id,
             trial.scenario.name,
             status,
             trial.attempt,
-            started,
+            self._started,
             now(),
-            round(time.monotonic() - began, 6),
+            round(time.monotonic() - self._began, 6),
             tuple(self._outcomes),
             dict(self.ctx.facts),
             self._deployment,
@@ -148,33 +154,33 @@ class TrialRun:
         return outcome.status == "ok"
 
     def _failed(self, outcome: PhaseOutcome, error: Exception) -> PhaseOutcome:
-        status: PhaseStatus = "failed"
-        if isinstance(error, Cancelled):
-            status = "cancelled"
-        elif isinstance(error, PhaseTimeout):
-            status = "timeout"
-        known = isinstance(error, PlaybookError)
-        if not known:
+        status: PhaseStatus = (
+            "cancelled" if isinstance(error, Cancelled)
+            else "timeout" if isinstance(error, PhaseTimeout | PluginTimeout)
+            else "failed"
+        )  # fmt: skip
+        if not isinstance(error, PlaybookError):
             self.ctx.log.error("a plugin raised", phase=outcome.phase, exc_info=error)
         return evolve(
             outcome,
             status=status,
-            error=str(error) if known else f"{type(error).__name__}: {error}",
+            error=words(error),
             error_class=error.error_class if isinstance(error, PlaybookError) else "plugin",
             plugin=origin(error),
             node=str(getattr(error, "node", "")),
             hint=(error.hint or "") if isinstance(error, PlaybookError) else _hint(error),
         )
 
-    def _call(self, call: Callable[[], T]) -> T:
-        """Make a bounded call into plugins; one that does not come back is blamed on whoever was entered last."""
-        try:
-            return bounded(call, grace=self.grace)
-        except (PhaseTimeout, Cancelled) as error:
-            if not origin(error) and (plugin := suspect()):
-                error.args = (f"{error} (plugin {plugin})",)
-                signed(error, plugin)
-            raise
+    def _ask(self, hook: str, **words: Any) -> Any:
+        return called(functools.partial(getattr(self.hooks.hook, hook), ctx=self.ctx, **words), grace=self.grace)
+
+    def _ask_for(self, kind: type[T], hook: str, **words: Any) -> T:
+        value = self._ask(hook, **words)
+        if value is None:
+            raise PhaseFailed(f"no plugin took {hook} on")
+        if not isinstance(value, kind):
+            raise PluginError(f"{hook} gave {type(value).__name__}, not {kind.__name__}")
+        return value
 
     # -- the phases -----------------------------------------------------------------------------------------------
 
@@ -183,20 +189,17 @@ class TrialRun:
         results = run_all([functools.partial(self._facts_of, name) for name in names])
         errors = [r for r in results if isinstance(r, Exception)]
         if len(errors) > 1:
-            first = errors[0]
-            others = "; ".join(str(e) for e in errors[1:])
-            first.args = (f"{first}; {others}",)
+            errors[0].args = ("; ".join(map(str, errors)),)
         if errors:
             raise errors[0]
 
     def _facts_of(self, name: str) -> None:
-        session = self._call(lambda: self.ctx.session(name))
+        session = called(lambda: self.ctx.session(name), grace=self.grace)
         node = self.ctx.nodes[name]
         facts = self.ctx.facts.setdefault(name, {})
         said: dict[str, str] = {}
-        calls = self.hooks.calls("playbook_discover", ctx=self.ctx, node=node, session=session)
-        for plugin, call in calls:
-            for key, value in (self._call(call) or {}).items():
+        for plugin, call in self.hooks.calls("playbook_discover", ctx=self.ctx, node=node, session=session):
+            for key, value in (called(call, grace=self.grace) or {}).items():
                 if key in facts and facts[key] != value:
                     raise signed(
                         PluginError(
@@ -209,14 +212,11 @@ class TrialRun:
         self._tell(FactsFound, name, dict(facts))
 
     def _deploy(self) -> None:
-        scenario = self.ctx.trial.scenario
-        made = self._call(lambda: self.hooks.hook.playbook_deploy(ctx=self.ctx, scenario=scenario))
-        self._deployment = _expect(made, Deployment, "playbook_deploy")
+        self._deployment = self._ask_for(Deployment, "playbook_deploy", scenario=self.ctx.trial.scenario)
 
     def _healthcheck(self) -> None:
-        deployment = self._deployment
-        said = self._call(lambda: self.hooks.hook.playbook_healthcheck(ctx=self.ctx, deployment=deployment))
-        for verdict in (h for verdicts in said for h in verdicts or ()):
+        said = self._ask("playbook_healthcheck", deployment=self._deployment)
+        for verdict in (h for one in said for h in ([one] if isinstance(one, Health) else one or ())):
             self._health.append(verdict)
             self._tell(HealthChecked, verdict)
         if self.ctx.trial.scenario.services and not self._health:
@@ -225,11 +225,9 @@ class TrialRun:
             raise _unhealthy(bad)
 
     def _benchmark(self) -> None:
-        scenario, deployment = self.ctx.trial.scenario, self._deployment
-        made = self._call(
-            lambda: self.hooks.hook.playbook_benchmark(ctx=self.ctx, deployment=deployment, load=scenario.load)
+        measured = self._ask_for(
+            Measurement, "playbook_benchmark", deployment=self._deployment, load=self.ctx.trial.scenario.load
         )
-        measured = _expect(made, Measurement, "playbook_benchmark")
         if not measured.metrics:
             raise PhaseFailed("the benchmark gave no metric at all: nothing was measured")
         self._measurement = measured
@@ -237,15 +235,15 @@ class TrialRun:
     def _collect(self) -> None:
         for plugin, call in self.hooks.calls("playbook_collect", ctx=self.ctx, deployment=self._deployment):
             try:
-                self._artifacts += self._call(call) or ()
+                self._artifacts += called(call, grace=self.grace) or ()
             except Exception as error:  # noqa: BLE001 - isolated: the others still collect
-                self.ctx.warn(f"{plugin} could not collect: {_words(error)}")
+                self.ctx.warn(f"{plugin} could not collect: {words(error)}")
 
     def _cleanup(self) -> None:
         failures: list[Exception] = []
         for _, call in self.hooks.calls("playbook_cleanup", ctx=self.ctx, deployment=self._deployment):
             try:
-                self._residue += self._call(call) or ()
+                self._residue += called(call, grace=self.grace) or ()
             except Exception as error:  # noqa: BLE001 - isolated: the others still clean up
                 failures.append(error)
         for residue in self._residue:
@@ -263,18 +261,6 @@ class TrialRun:
 
 def _hint(error: Exception) -> str:
     return "the disk of this machine is full" if isinstance(error, OSError) and is_full(error) else ""
-
-
-def _words(error: Exception) -> str:
-    return str(error) if isinstance(error, PlaybookError) else f"{type(error).__name__}: {error}"
-
-
-def _expect(value: object, kind: type[T], hook: str) -> T:
-    if value is None:
-        raise PhaseFailed(f"no plugin took {hook} on")
-    if not isinstance(value, kind):
-        raise PluginError(f"{hook} gave {type(value).__name__}, not {kind.__name__}")
-    return value
 
 
 def _unhealthy(bad: Sequence[Health]) -> PhaseFailed:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
-from playbook_kernel import graph, logs
-from playbook_kernel.config import Problems
+from playbook_kernel import logs
 from playbook_kernel.context import CampaignContext
-from playbook_kernel.drivers import Benchmark, Collector, Composer, Driver, Probe, Reporter, Share, Transport
-from playbook_kernel.errors import ConfigError, PlaybookError, PluginError
+from playbook_kernel.drivers import Benchmark, Collector, Composer, Driver, Fault, Probe, Reporter, Share, Transport
+from playbook_kernel.errors import ConfigError, PlaybookError, PluginError, words
 from playbook_kernel.loading import HookManager, Loader, signed
-from playbook_kernel.model import Configuration, DriverRef, Node, Scenario
+from playbook_kernel.model import Configuration, DriverRef, Scenario
+from playbook_kernel.scope import Hand, bounded, outcome, within
+
+_PATIENCE, _GRACE = 60.0, 1.0
+"""Seconds that a plugin may think about the plan, and until it is left behind then."""
 
 
 @frozen
@@ -31,65 +35,6 @@ class Plan:
         """Those that will really run."""
         return tuple(s for s in self.scenarios if s.enabled and not s.skip)
 
-    def describe(self) -> dict[str, Any]:
-        """Describe the plan as data, for ``--dry-run``."""
-        return {
-            "scenarios": [self._scenario(s) for s in self.scenarios],
-            "nodes": sorted({n for s in self.runnable for n in s.node_names}),
-            "policy": {
-                "wait_between": self.config.policy.wait_between,
-                "continue_on_failure": self.config.policy.continue_on_failure,
-                "retries": self.config.policy.retries,
-            },
-            "reporters": [r.use for r in self.config.reporters],
-            "warnings": list(self.warnings),
-        }
-
-    def _scenario(self, scenario: Scenario) -> dict[str, Any]:
-        after = {s.name: [e.service for e in s.after] for s in scenario.services}
-        estimates = {s.name: 1.0 for s in scenario.services}
-        path = graph.critical_path(after, estimates)[0] if after else ()
-        return {
-            "name": scenario.name,
-            "runs": scenario.enabled and not scenario.skip,
-            "why_not": "" if scenario.enabled and not scenario.skip else scenario.skip or "disabled",
-            "description": scenario.description,
-            "directory": str(scenario.directory),
-            "services": [
-                {
-                    "name": s.name,
-                    "nodes": list(s.nodes),
-                    "after": [{"service": e.service, "condition": e.condition} for e in s.after],
-                    "checks": [c.probe.use for c in s.checks],
-                }
-                for s in scenario.services
-            ],
-            "batches": [list(batch) for batch in graph.batches(after)],
-            "critical_path": list(path),
-            "composers": {n: list(self.composers.get(n, ())) for n in scenario.node_names},
-            "benchmark": scenario.benchmark.use,
-            "collectors": [c.use for c in scenario.collectors],
-            "depends_on": list(scenario.depends_on),
-            "timeouts": {"deploy": scenario.timeouts.deploy, "benchmark": scenario.timeouts.benchmark},
-        }
-
-
-def select(config: Configuration, names: Sequence[str] | None) -> tuple[Scenario, ...]:
-    """The scenarios that were named, in order and whatever the filters say; all of them for None. Raises ConfigError."""
-    if names is None:
-        return config.scenarios
-    known = {s.name: s for s in config.scenarios}
-    missing = [n for n in names if n not in known]
-    if missing:
-        import difflib
-
-        near = difflib.get_close_matches(missing[0], list(known), n=1)
-        raise ConfigError(
-            [f"no scenario is called {n!r}" for n in missing],
-            hint=f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known) or 'none'}",
-        )
-    return tuple(evolve(known[n], skip="") for n in known if n in names)
-
 
 def replanned(
     scenarios: Sequence[Scenario], config: Configuration, loader: Loader, hooks: HookManager
@@ -101,7 +46,13 @@ def replanned(
     ctx = CampaignContext("", Path(), config.nodes, logs.logger("plan"), loader.build, config.reporters)
     for index in range(len(hooks.calls("playbook_plan", ctx=ctx, scenarios=scenarios))):
         plugin, call = hooks.calls("playbook_plan", ctx=ctx, scenarios=scenarios)[index]
-        said = call()
+        try:
+            with within(_PATIENCE):
+                said = bounded(call, grace=_GRACE)
+        except Exception as error:
+            if isinstance(error, PlaybookError) and not isinstance(error, PluginError):
+                raise
+            raise signed(PluginError(f"plugin {plugin!r} failed in playbook_plan: {words(error)}"), plugin) from error
         scenarios = tuple(scenarios) if said is None else tuple(said)
         names = [s.name for s in scenarios]
         if twice := sorted({n for n in names if names.count(n) > 1}):
@@ -109,91 +60,166 @@ def replanned(
     return tuple(scenarios)
 
 
-def make_plan(
-    config: Configuration, names: Sequence[str] | None, loader: Loader, hooks: HookManager | None = None
-) -> Plan:
+def make_plan(config: Configuration, loader: Loader, hooks: HookManager | None = None) -> Plan:
     """Let plugins plan, resolve every driver, structure its options, ask it what it can see now; touches nothing.
 
     Raises ConfigError with every problem found, or PluginError if a plugin is what is wrong.
     """
-    scenarios = select(config, names)
+    scenarios = config.scenarios
     if hooks is not None:
         scenarios = replanned(scenarios, config, loader, hooks)
-    checks = _Checks(loader)
     composers: dict[str, tuple[str, ...]] = {}
-    for reporter in config.reporters:
-        checks.build(Reporter, reporter)
-    for scenario in scenarios:
-        if not scenario.enabled or scenario.skip:
-            continue
-        benchmark = checks.build(Benchmark, scenario.benchmark)
-        if benchmark is not None:
-            checks.note(benchmark.check(scenario.directory))
-        for ref in scenario.collectors:
-            checks.build(Collector, ref)
-        for check in (c for s in scenario.services for c in s.checks):
-            checks.build(Probe, check.probe)
-        for name in scenario.node_names:
-            node = config.nodes.get(name)
-            if node is None:
-                checks.note([f"{scenario.directory}: there is no node {name!r}"])
-                continue
-            checks.build(Transport, node.transport)
-            composers[name] = checks.composers(node, scenario)
+    checks = _Checks(loader, config)
+    try:
+        for reporter in config.reporters:
+            checks.build(Reporter, reporter)
+        for scenario in scenarios:
+            if scenario.enabled and not scenario.skip:
+                composers |= checks.scenario(scenario)
+    finally:
+        checks.hand.leave()
     checks.raise_if_any()
     return Plan(config, scenarios, config.warnings, composers)
+
+
+@frozen
+class _Question:
+    """What a driver is asked; ``place`` stands before an objection that does not begin with a path of its own."""
+
+    ref: DriverRef
+    call: Callable[[], Sequence[str]]
+    place: str = ""
+
+    def placed(self, problems: Sequence[str]) -> list[str]:
+        return [
+            p
+            if p.startswith(f"{self.ref.origin}:") or (p.startswith("/") and not self.place)
+            else f"{self.place or _place(self.ref)}{p}"
+            for p in problems
+        ]
+
+
+def _place(ref: DriverRef) -> str:
+    return f"{ref.origin}: " if ref.origin else ""
 
 
 class _Checks:
     """Builds drivers and keeps what goes wrong; the same complaint is kept once."""
 
-    def __init__(self, loader: Loader) -> None:
-        self.loader = loader
+    def __init__(self, loader: Loader, config: Configuration) -> None:
+        self.loader, self.config = loader, config
         self.problems: dict[str, None] = {}
         self.plugin_errors: list[PluginError] = []
+        self.hand = Hand()
+        self._built: dict[tuple[type[Driver[Any]], str, int], Any] = {}
 
     def note(self, problems: Sequence[str]) -> None:
         self.problems.update(dict.fromkeys(problems))
 
     def build(self, kind: type[Driver[Any]], ref: DriverRef) -> Any:
-        try:
-            return self.loader.build(kind, ref)
-        except ConfigError as error:
-            self.note(error.problems)
-        except PluginError as error:
-            self.note([f"{ref.origin}: {error}" if ref.origin else str(error)])
-            self.plugin_errors.append(error)
-        return None
+        """The driver; None if there is none, which is noted. Many scenarios name the same options of one node."""
+        key = (kind, ref.use, id(ref.options))
+        if key not in self._built:
+            self._built[key] = None
+            try:
+                self._built[key] = self.loader.build(kind, ref)
+            except ConfigError as error:
+                self.note(error.problems)
+            except PluginError as error:
+                self.blame(ref, error)
+        return self._built[key]
 
-    def composers(self, node: Node, scenario: Scenario) -> tuple[str, ...]:
-        """The candidates for a node. What all of them object to is a problem; an explicit choice is the only candidate."""
-        names = self.loader.names("composer") if node.composer == "auto" else [node.composer]
-        services = tuple(s for s in scenario.services if node.name in s.nodes)
+    def blame(self, ref: DriverRef, error: PluginError) -> None:
+        self.note([f"{_place(ref)}{error}"])
+        self.plugin_errors.append(error)
+
+    def scenario(self, scenario: Scenario) -> Mapping[str, tuple[str, ...]]:
+        """Build all that a scenario names and ask it; returns the candidates among composers for each node."""
+        asked: list[_Question] = []
+        benchmark = self.build(Benchmark, scenario.benchmark)
+        if benchmark is not None:
+            asked.append(
+                _Question(
+                    scenario.benchmark,
+                    functools.partial(benchmark.check, scenario.directory),
+                    _place(scenario.benchmark),
+                )
+            )
+        for fault in scenario.faults:
+            driver = self.build(Fault, fault.fault)
+            if driver is not None:
+                asked.append(_Question(fault.fault, functools.partial(driver.check, scenario), _place(fault.fault)))
+            if benchmark is not None and not benchmark.counts and fault.at is None:
+                why = f"at: benchmark {scenario.benchmark.use} does not tell its requests: say seconds"
+                self.note([f"{_place(fault.fault)}{why}"])
+        for ref in scenario.collectors:
+            self.build(Collector, ref)
+        for check in (c for s in scenario.services for c in s.checks):
+            self.build(Probe, check.probe)
+        candidates = [(name, q) for name in scenario.node_names for q in self._composers(name, scenario)]
+        said = self.answers([*asked, *(question for _, question in candidates)])
+        for question, problems in zip(asked, said, strict=False):
+            self.note(question.placed(problems or ()))
+        objections: dict[str, dict[str, Sequence[str] | None]] = {name: {} for name, _ in candidates}
+        for (name, question), problems in zip(candidates, said[len(asked) :], strict=True):
+            objections[name][question.ref.use] = problems
+        return {name: self._fitting(each) for name, each in objections.items()}
+
+    def _composers(self, name: str, scenario: Scenario) -> Iterator[_Question]:
+        """A question for each composer that may serve a node: an explicit choice is the only candidate."""
+        node = self.config.nodes.get(name)
+        if node is None:
+            self.note([f"{scenario.directory}: there is no node {name!r}"])
+            return
+        self.build(Transport, node.transport)
+        services = tuple(s for s in scenario.services if name in s.nodes)
         share = Share(node, "plan", scenario.directory, services, scenario.env_file, scenario.uploads)
-        objections: dict[str, Sequence[str]] = {}
-        for name in names:
-            composer = self.build(Composer, DriverRef(name, {}, f"node {node.name}"))
+        for use in self.loader.names("composer") if node.composer == "auto" else [node.composer]:
+            ref = DriverRef(use, node.composer_options, node.transport.origin or f"node {name}")
+            composer = self.build(Composer, ref)
             if composer is not None:
-                objections[name] = tuple(composer.check(share))
-        good = tuple(n for n, problems in objections.items() if not problems)
-        if objections and not good:
-            self.note(next(iter(objections.values())))
+                yield _Question(ref, functools.partial(composer.check, share))
+
+    def _fitting(self, objections: Mapping[str, Sequence[str] | None]) -> tuple[str, ...]:
+        """The composers that object to nothing. What all of them object to is a problem."""
+        good = tuple(use for use, problems in objections.items() if problems == [])
+        if not good:
+            self.note(next((problems for problems in objections.values() if problems), []))
         return good
+
+    def answers(self, questions: Sequence[_Question]) -> list[Sequence[str] | None]:
+        """What each driver objects to; None for one that could not be asked, which is noted and nobody else's problem.
+
+        They are asked one after the other on a thread that is left behind if one does not come back.
+        """
+        said: list[Sequence[str] | Exception] = []
+        while len(said) < len(questions):
+            heard: list[Sequence[str] | Exception] = []
+            call = functools.partial(_hear, questions[len(said) :], heard.append)
+            try:
+                with within(_PATIENCE):
+                    outcome(self.hand.ask(call), grace=_GRACE)
+                said += heard
+            except PluginError as error:
+                self.hand = Hand()
+                said += [*heard, error]
+        for question, answer in zip(questions, said, strict=True):
+            if isinstance(answer, Exception):
+                self.blame(question.ref, PluginError(f"{question.ref.use!r} failed in check: {words(answer)}"))
+        return [None if isinstance(answer, Exception) else answer for answer in said]
 
     def raise_if_any(self) -> None:
         if not self.problems:
             return
-        only_plugins = self.plugin_errors and len(self.problems) == len({str(e) for e in self.plugin_errors})
-        if only_plugins:
+        if self.plugin_errors and len(self.problems) == len({str(e) for e in self.plugin_errors}):
             raise PluginError("\n".join(self.problems), hint=self.plugin_errors[0].hint)
         raise ConfigError(list(self.problems))
 
 
-def problems_of(config_problems: Problems, error: PlaybookError | None) -> list[str]:
-    """Everything that is wrong, from the files and from the plan, for ``validate``."""
-    found = [str(p) for p in config_problems.items]
-    if isinstance(error, ConfigError):
-        found += error.problems
-    elif error is not None:
-        found.append(str(error))
-    return found
+def _hear(questions: Sequence[_Question], say: Callable[[Sequence[str] | Exception], None]) -> None:
+    """Ask each; what a driver raises is an answer, too."""
+    for question in questions:
+        try:
+            say(question.call())
+        except Exception as error:  # noqa: BLE001 - a driver's fault, told with its name
+            say(error)

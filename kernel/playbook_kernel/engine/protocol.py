@@ -27,6 +27,7 @@ together are written with one flush and acknowledged together.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -69,12 +70,9 @@ class Sender:
 
     def close(self) -> None:
         """Close the pipe; the other side sees its end."""
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):
             self.gone = True
-            try:
-                self._file.close()
-            except OSError:
-                return
+            self._file.close()
 
 
 def messages(descriptor: int) -> Iterator[Mapping[str, Any]]:

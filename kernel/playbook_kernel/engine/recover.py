@@ -5,22 +5,27 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from attrs import evolve, frozen
 
 from playbook_kernel import logs
+from playbook_kernel.context import CampaignContext
 from playbook_kernel.errors import ConfigError
-from playbook_kernel.model import DriverRef, Event, Node, Scenario, Service, Trial, TrialResult
+from playbook_kernel.loading import PluginSettings, load_hooks
+from playbook_kernel.model import DriverRef, Event, Node, Scenario, Service, Trial, TrialResult, Warned
+from playbook_kernel.model.record import Record
 from playbook_kernel.scope import Cancel
 
 from .claims import claimed
+from .guests import Guests
 from .host import TrialHost, clean_up
-from .job import Job, PluginSettings
+from .job import Job
 from .journal import Journal, TrialState, read, trials
+from .patience import Patience
 from .sessions import LOCAL
-from .store import JOURNAL, LOG, Reserve, load_trial, run_lock, run_mark
+from .store import JOURNAL, LOG, Reserve, load_trial, run_lock
 
 ORPHAN_SECONDS = 20.0
 """How long to wait for processes of a run whose parent has died: they leave when they notice it."""
@@ -37,10 +42,15 @@ class Recovered:
 
 def open_trials(run: Path) -> list[TrialState]:
     """The trials of a run that may have left something. Raises ConfigError, JournalDamaged."""
+    return [t for t in trials(records(run)).values() if t.open or not t.ended]
+
+
+def records(run: Path) -> list[Record]:
+    """What the journal of a run says. Raises ConfigError, JournalDamaged."""
     path = run / JOURNAL
     if not path.is_file():
         raise ConfigError([f"{run}: is not a run's folder: it has no {JOURNAL}"])
-    return [t for t in trials(read(path)).values() if t.open or not t.ended]
+    return read(path)
 
 
 def cleanup_run(
@@ -54,10 +64,13 @@ def cleanup_run(
     left = open_trials(run)
     if not left:
         return []
-    with run_lock(run, patience=ORPHAN_SECONDS) as lock, _journal(run) as journal:
-        job = claim_job(run, {n: nodes[n] for n in used_nodes(left) & nodes.keys()}, plugins)
-        with claimed(job, journal, tell, Cancel(), lock):
-            return cleanup_open(run, nodes, plugins, tell, lock, journal)
+    used = {n: nodes[n] for n in used_nodes(left) & nodes.keys()}
+    with (
+        run_lock(run, patience=ORPHAN_SECONDS) as lock,
+        _journal(run) as journal,
+        _claimed(run, used, plugins, tell),
+    ):
+        return cleanup_open(run, nodes, plugins, tell, lock, journal)
 
 
 def cleanup_open(
@@ -98,7 +111,7 @@ def orphans(
     with (
         run_lock(folder) as lock,
         _journal(folder) as journal,
-        claimed(claim_job(folder, nodes, plugins), journal, tell, Cancel(), lock),
+        _claimed(folder, nodes, plugins, tell),
     ):
         survey = _job(folder, TrialState("pk-survey-0", "survey", 1, ".", tuple(nodes)), nodes, plugins)
         seen = TrialHost(evolve(survey, mode="survey"), journal, tell, Cancel(), lock).run()
@@ -122,7 +135,7 @@ def orphans(
 def _journal(run: Path) -> Iterator[Journal]:
     logs.configure(run_log=run / LOG)
     reserve = Reserve(run)  # also one that a dead process has left
-    journal = Journal(run / JOURNAL, reserve.spend)
+    journal = Journal(run / JOURNAL, reserve.keep)
     try:
         yield journal
     finally:
@@ -135,16 +148,16 @@ def used_nodes(states: Sequence[TrialState]) -> set[str]:
     return {n for t in states for n in (*t.nodes, *(e.node for e in t.open))} - {"", LOCAL}
 
 
-def claim_job(run: Path, nodes: Mapping[str, Node], plugins: PluginSettings, *, mark: str = "") -> Job:
-    """The job of the process that holds a run's nodes."""
-    mark = mark or _mark_of(run)
-    trial = Trial(f"pk-{mark}-claim-0", Scenario("claim", run, DriverRef("noop")))
-    return Job(run.name, run, trial, run, nodes, plugins, "claim")
-
-
-def _mark_of(run: Path) -> str:
-    records = read(run / JOURNAL) if (run / JOURNAL).exists() else []
-    return str(records[0].data.get("mark") or run_mark(run)) if records else run_mark(run)
+def _claimed(
+    run: Path, nodes: Mapping[str, Node], plugins: PluginSettings, tell: Callable[[Event], None]
+) -> AbstractContextManager[None]:
+    """Hold nodes within the block, for whoever has no campaign."""
+    loader, patience = plugins.loader(), Patience()
+    ctx = CampaignContext(
+        run.name, run, nodes, logs.logger("cleanup"), loader.build, warn=lambda message: tell(Warned(message))
+    )
+    guests = Guests(load_hooks(loader), ctx, ctx.warn, patience.watch, patience.grace)
+    return claimed(guests, nodes, 0.0, patience.claim, Cancel())
 
 
 def finished(run: Path, state: TrialState) -> TrialResult | None:
@@ -160,6 +173,4 @@ def _job(run: Path, state: TrialState, nodes: Mapping[str, Node], plugins: Plugi
     folder = run / state.folder
     scenario = Scenario(state.scenario, folder, DriverRef("noop"))
     scenario = evolve(scenario, services=(Service("*", state.nodes, folder),))
-    return Job(
-        run.name, run, Trial(state.trial, scenario, state.attempt), folder, nodes, plugins, "cleanup", state.open
-    )
+    return Job(run, Trial(state.trial, scenario, state.attempt), folder, nodes, plugins, "cleanup", state.open)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve, field, frozen
 
 from playbook_kernel.errors import ConfigError
+from playbook_kernel.loading import PluginSettings
 from playbook_kernel.model import TrialResult
+from playbook_kernel.model.record import Record
 
 from .digest import differences, digest
-from .job import PluginSettings
-from .journal import Journal, Record, TrialState, read, trials
+from .journal import Journal, TrialState, trials
 from .plan import Plan
-from .recover import ORPHAN_SECONDS, cleanup_open, finished
-from .store import JOURNAL, load_campaign, run_mark
+from .recover import ORPHAN_SECONDS, cleanup_open, finished, records
+from .store import load_campaign, run_mark
+from .store import now as utc
 
 
 @frozen
@@ -31,7 +33,7 @@ class Past:
 
     mark: str
     config: Mapping[str, Any]
-    started: str = ""
+    started: str
     seconds: float = 0.0
     command: tuple[str, ...] = ()
     kept: Mapping[str, tuple[TrialResult, ...]] = field(factory=dict)
@@ -55,21 +57,20 @@ class Resume:
 def first(run: Path, plan: Plan) -> Past:
     """The past of a run that begins now."""
     salt = secrets.token_hex(16)
-    return Past(run_mark(run), {"salt": salt, "config": digest(plan.config, plan.scenarios, salt)})
+    return Past(run_mark(run), {"salt": salt, "config": digest(plan.config, plan.scenarios, salt)}, utc())
 
 
 def asked_for(run: Path) -> tuple[str, ...] | None:
     """The scenarios that a run was asked for by name; None: all. Raises ConfigError, JournalDamaged."""
-    names = _campaign(run, _records(run)).data.get("only")
+    names = _begun(run)[0].data.get("only")
     return None if names is None else tuple(names)
 
 
 def check(resume: Resume, plan: Plan) -> Past:
     """The beginning of a run that is to be gone on with. Raises ConfigError with whatever has changed since."""
     run = resume.run
-    records = _records(run)
-    campaign = _campaign(run, records)
-    then = next(r.data for r in reversed(records) if r.type in ("campaign", "resumed"))
+    campaign, *later = _begun(run)
+    then = next(r.data for r in reversed([campaign, *later]) if r.type in ("campaign", "resumed"))
     salt = str(then.get("salt", ""))
     now = digest(plan.config, plan.scenarios, salt)
     changed = differences(then.get("config", {}), now)
@@ -92,10 +93,14 @@ def take_up(resume: Resume, past: Past, plan: Plan, plugins: PluginSettings, loc
     """Clean up after what was under way, and find what is to be kept."""
     run = resume.run
     recovered = cleanup_open(run, plan.config.nodes, plugins, lambda _event: None, lock, journal)
-    states = trials(_records(run))
+    states = trials(records(run))
     kept = _kept(run, states.values())
     finished_ids = {t.trial for of in kept.values() for t in of}
-    notes = [f"{r.trial} was under way when the run ended; it {_how(r.result)}" for r in recovered]
+    ways = (
+        "could not be cleaned up after yet; it is repeated under another name",
+        "was cleaned up after, and is repeated",
+    )
+    notes = [f"{r.trial} was under way when the run ended; it {ways[bool(r.result.clean)]}" for r in recovered]
     before = None
     with contextlib.suppress(ConfigError):  # it died before the first verdict
         before = load_campaign(run)
@@ -113,26 +118,13 @@ def take_up(resume: Resume, past: Past, plan: Plan, plugins: PluginSettings, loc
 def _kept(run: Path, states: Iterable[TrialState]) -> dict[str, tuple[TrialResult, ...]]:
     found: dict[str, tuple[TrialResult, ...]] = {}
     for state in states:
-        result = finished(run, state)
-        if result is not None:
+        if (result := finished(run, state)) is not None:
             found[state.scenario] = (*found.get(state.scenario, ()), result)
     return found
 
 
-def _how(result: TrialResult) -> str:
-    if result.clean:
-        return "was cleaned up after, and is repeated"
-    return "could not be cleaned up after yet; it is repeated under another name"
-
-
-def _records(run: Path) -> list[Record]:
-    path = run / JOURNAL
-    if not path.is_file():
-        raise ConfigError([f"{run}: is not a run's folder: it has no {JOURNAL}"])
-    return read(path)
-
-
-def _campaign(run: Path, records: Sequence[Record]) -> Record:
-    if not records:
+def _begun(run: Path) -> list[Record]:
+    known = records(run)
+    if not known:
         raise ConfigError([f"{run}: the run ended before it began anything"], hint="start a new one")
-    return records[0]
+    return known

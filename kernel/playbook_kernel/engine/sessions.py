@@ -9,8 +9,9 @@ from typing import Any
 
 from attrs import define, field
 
-from playbook_kernel.drivers import Session, Transport
+from playbook_kernel.drivers import Transport
 from playbook_kernel.model import DriverRef, Node
+from playbook_kernel.session import Session
 
 LOCAL = "local"
 HERE = Node(LOCAL, DriverRef(LOCAL))
@@ -26,12 +27,9 @@ class SessionPool:
     build: Callable[[type[Any], DriverRef], Any]
     _open: dict[str, Session] = field(factory=dict)
     _locks: dict[str, threading.Lock] = field(factory=dict)
-    _lock: threading.Lock = field(factory=threading.Lock)
 
     def __call__(self, node: str) -> Session:
-        with self._lock:
-            lock = self._locks.setdefault(node, threading.Lock())
-        with lock:
+        with self._locks.setdefault(node, threading.Lock()):  # one step, whoever else asks
             if node not in self._open:
                 known = self.nodes[node] if node != LOCAL else self.nodes.get(LOCAL, HERE)
                 self._open[node] = self.build(Transport, known.transport).connect(known, owner=self.owner)

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,16 @@ from playbook_kernel.model.codec import decode, encode
 from playbook_kernel.redaction import redacted
 
 JOURNAL, CAMPAIGN, LOG, LOCK, TRIAL = "journal.jsonl", "campaign.json", "log.jsonl", "lock", "trial.json"
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_UNSAFE = re.compile(r"[^\w. -]+")
 
 
 def safe_name(name: str) -> str:
     """A name from outside as a file name: the same if it is harmless, else marked so that no two become equal.
 
-    >>> safe_name("001_smoke"), safe_name("../x")
-    ('001_smoke', 'x-3ae9bf1a')
+    >>> safe_name("001_smoke"), safe_name("002 冒烟"), safe_name("../x")
+    ('001_smoke', '002 冒烟', 'x-3ae9bf1a')
     """
-    clean = _UNSAFE.sub("_", name).strip("._-")[:100] or "x"
+    clean = _UNSAFE.sub("_", name).strip("._- ").encode()[:100].decode(errors="ignore") or "x"
     return clean if clean == name else f"{clean}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
@@ -43,8 +43,7 @@ def now() -> str:
 
 def new_run(results: Path, name: str) -> Path:
     """Make the folder of a new run: ``<YYYYmmdd_HHMMSS>_<name>`` in local time, with a suffix if that is taken."""
-    stamp = dt.datetime.now().strftime("%Y%m%d_%H%M%S")
-    base = f"{stamp}_{safe_name(name)}"
+    base = f"{dt.datetime.now():%Y%m%d_%H%M%S}_{safe_name(name)}"
     try:
         results.mkdir(parents=True, exist_ok=True)
         for number in range(1, 1000):
@@ -115,7 +114,7 @@ def set_aside(run: Path, folder: Path, name: str) -> None:
 
 
 class Reserve:
-    """Room on the disk, kept so that a run that fills it can still write down how it ended. Never raises."""
+    """Room on the disk, kept so that a run that fills it can still write down how it ended."""
 
     _PARTS = (("journal", 128), ("results", 512), ("reports", 4096))  # KiB
 
@@ -124,6 +123,15 @@ class Reserve:
         for path, size in self._left:
             with contextlib.suppress(OSError), path.open("wb") as file:
                 os.posix_fallocate(file.fileno(), 0, min(size, max(shutil.disk_usage(run).free // 16, 1)))
+
+    def keep(self, write: Callable[[], None]) -> None:
+        """Write something; if there is no room for it, make some, and write it again. Raises OSError."""
+        try:
+            write()
+        except OSError as error:
+            if not is_full(error) or not self.spend():
+                raise
+            write()
 
     def spend(self, *, last: bool = False) -> bool:
         """Give some room free; ``last``: all that is left, for the reports. Returns whether there was any."""
@@ -140,9 +148,10 @@ def is_full(error: OSError) -> bool:
 
 
 def write_json(path: Path, obj: object) -> None:
-    """Write JSON beside the place and move it there, flushed to disk; secrets are taken out."""
+    """Write JSON beside the place and move it there, flushed to disk; secrets are taken out. Makes the folder."""
     text = json.dumps(redacted(encode(obj)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     beside = path.with_name(f".{path.name}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         # half of a surrogate pair (a file name that is not UTF-8) becomes its JSON escape
         with beside.open("w", encoding="utf-8", errors="backslashreplace") as file:
@@ -164,23 +173,12 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def save_trial(folder: Path, result: TrialResult) -> None:
-    """Keep a trial's result at once."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / TRIAL, result)
-
-
 def load_trial(folder: Path) -> TrialResult | None:
     """Read a trial's result back; None if there is none that can be read."""
     try:
         return decode(json.loads((folder / TRIAL).read_text(encoding="utf-8")), TrialResult)
     except (OSError, ValueError, TypeError, KeyError):
         return None
-
-
-def save_campaign(run: Path, result: CampaignResult) -> None:
-    """Keep what is known of the campaign so far."""
-    write_json(run / CAMPAIGN, result)
 
 
 def load_campaign(run: Path) -> CampaignResult:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import resource
 import sys
 import threading
@@ -16,13 +17,15 @@ from typing import Any
 
 from attrs import define, field
 
+from playbook_kernel import logs
 from playbook_kernel.errors import Cancelled, PlaybookError, PluginError
 from playbook_kernel.model import Event
 from playbook_kernel.model.codec import decode, encode
 from playbook_kernel.scope import Cancel
 
 from . import protocol
-from .job import Job, configure_log, perform
+from .job import Job, perform
+from .store import LOG
 
 _PARENT_GONE = 75
 
@@ -57,16 +60,12 @@ class _Line:
             raise PluginError(f"an event that cannot be told: {error}") from error
         self.sender.send("event", event=data)
 
-    def entered(self, plugin: str) -> None:
-        self.sender.send("entered", plugin=plugin)
-
-    def listen(self, first_job: list[Job], ready: threading.Event) -> None:
+    def listen(self, jobs: queue.SimpleQueue[Job]) -> None:
         """Take what the parent says, until it is gone."""
         for message in protocol.messages(sys.stdin.fileno()):
             match message["type"]:
                 case "job":
-                    first_job.append(decode(message["job"], Job))
-                    ready.set()
+                    jobs.put(decode(message["job"], Job))
                 case "ack":
                     self._answer(dict.fromkeys(message["ids"], ""))
                 case "refuse":
@@ -91,16 +90,17 @@ def main(descriptor: int) -> None:
     """Run the job that comes over stdin; talk on ``descriptor``."""
     os.set_inheritable(descriptor, False)  # noqa: FBT003 - its signature is so
     line = _Line(protocol.Sender(os.fdopen(descriptor, "wb")), Cancel())
-    jobs: list[Job] = []
-    ready = threading.Event()
-    threading.Thread(target=line.listen, args=(jobs, ready), daemon=True, name="listen").start()
-    ready.wait()
-    [job] = jobs
+    jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+    threading.Thread(target=line.listen, args=(jobs,), daemon=True, name="listen").start()
+    job = jobs.get()
     threading.Thread(target=line.stay_alive, args=(job.patience.silence / 3,), daemon=True, name="alive").start()
     if job.memory:
         resource.setrlimit(resource.RLIMIT_DATA, (job.memory, job.memory))
-    configure_log(job)
-    result = perform(job, line.emit, line.record, line.cancel, entered=line.entered)
+    # quiet, for the parent tells its user what matters of it
+    logs.configure(job.log_level, run_log=job.run / LOG, quiet=job.log_level != "DEBUG")
+    result = perform(
+        job, line.emit, line.record, line.cancel, entered=lambda plugin: line.sender.send("entered", plugin=plugin)
+    )
     line.sender.send("result", result=encode(result))
     sys.stdout.flush()
     sys.stderr.flush()

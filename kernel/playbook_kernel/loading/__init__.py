@@ -1,7 +1,8 @@
 """Find, load and call plugins: stevedore loads by name, pluggy calls, and every error knows its plugin."""
 
-from .loader import BUILT_INS_ONLY, Loader, load_file
-from .manager import HookManager, load_hooks, origin, signed, suspect
+from .blame import called, origin, signed
+from .loader import BUILT_INS_ONLY, Loader, PluginSettings, load_file
+from .manager import HookManager, load_hooks
 from .offers import DISTRIBUTION, GROUP, Offer, Quarantined
 
 __all__ = [
@@ -11,10 +12,11 @@ __all__ = [
     "HookManager",
     "Loader",
     "Offer",
+    "PluginSettings",
     "Quarantined",
+    "called",
     "load_file",
     "load_hooks",
     "origin",
     "signed",
-    "suspect",
 ]

@@ -1,61 +1,77 @@
-"""What a hook may answer: looked at before anything is made of it, so that a wrong answer is told with its plugin."""
+"""What a plugin may answer: looked at before anything is made of it, so that a wrong answer is told with its plugin.
+
+What a hook, or a method of a driver, promises is what the annotation in the API says that it returns.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import attrs
+
+from playbook_kernel import hookspecs
 from playbook_kernel.errors import PluginError
-from playbook_kernel.model import Artifact, Deployment, Health, Measurement, Residue, Scenario
 from playbook_kernel.model.codec import decode, encode
 
-_ONE: Mapping[str, type[Any]] = {"playbook_deploy": Deployment, "playbook_benchmark": Measurement}
-_MANY: Mapping[str, type[Any]] = {
-    "playbook_plan": Scenario,
-    "playbook_healthcheck": Health,
-    "playbook_collect": Artifact,
-    "playbook_cleanup": Residue,
-    "playbook_report": Path,
-}
-
-
 LIMIT = 4 * 1024 * 1024
-"""How long one answer may be, as JSON, in bytes; what is longer belongs in a file."""
+"""How long one answer of a hook may be, as JSON, in bytes; what is longer belongs in a file."""
 
 
 def answer(hook: str, said: Any) -> Any:
-    """What an implementation said, used up if it is lazy: one object, a mapping of facts, or a list.
+    """What an implementation of a hook said, used up if it is lazy: one object, a mapping of facts, or a list.
 
     Raises PluginError if that is not what the hook promises, or if it holds what cannot cross a process.
     """
     if said is None:
         return None
-    if hook == "playbook_discover":
-        return dict(_fits(hook, said, Mapping))
-    if hook == "playbook_preflight":
-        return {str(k): str(v) for k, v in _fits(hook, said, Mapping).items()}
-    if kind := _ONE.get(hook):
-        return _fits(hook, said, kind)
-    if kind := _MANY.get(hook):
-        if isinstance(said, kind):
-            said = [said]
-        elif isinstance(said, (str, bytes, Mapping)) or not isinstance(said, Iterable):
-            raise PluginError(f"{hook} gave {type(said).__name__}, not {kind.__name__}s")
-        return [_fits(hook, item, kind) for item in said]
+    said = given(hook, said, getattr(hookspecs, hook))
+    for item in said if isinstance(said, list) else [said]:
+        if not callable(item):
+            _crosses(hook, item)
     return said
 
 
-def _fits(hook: str, said: Any, kind: type[Any]) -> Any:
-    if not isinstance(said, kind):
-        raise PluginError(f"{hook} gave {type(said).__name__}, not {kind.__name__}")
+def given(who: str, said: Any, promise: Callable[..., Any]) -> Any:
+    """What was said, as a list if several things are promised. Raises PluginError, with ``who`` said it, if it is not kept."""
+    wanted, wrong = "nothing", [said]
+    for hint in _promised(promise):
+        kind, parts = typing.get_origin(hint) or hint, typing.get_args(hint)
+        part = next((p for p in parts[-1:] if isinstance(p, type) and p is not Any), object)
+        if kind in (Sequence, Iterable):
+            one = not isinstance(said, Iterable) or isinstance(said, (str, bytes, Mapping))
+            said, wanted = [said] if one else list(said), part.__name__
+            wrong = [thing for thing in said if not isinstance(thing, part) or (one and part is str)]
+        elif kind is Mapping and isinstance(said, Mapping):
+            wanted, wrong = part.__name__, [value for value in said.values() if not isinstance(value, part)]
+        else:
+            wanted, wrong = kind.__name__, [] if isinstance(said, kind) else [said]
+        if not wrong:
+            return said
+    raise PluginError(f"{who} gave {type(wrong[0]).__name__}, not {wanted}")
+
+
+@functools.cache
+def _promised(promise: Callable[..., Any]) -> Sequence[Any]:
+    from playbook_kernel import api  # what only lists plugins needs none of it
+
+    hint = typing.get_type_hints(promise, {**vars(api), **promise.__globals__}).get("return", object)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return sorted(typing.get_args(hint), key=lambda part: part is not type(None))
+    return [object if hint is type(None) else hint]
+
+
+def _crosses(hook: str, said: Any) -> None:
+    name = type(said).__name__
     try:
         data = encode(said)
         if (size := len(json.dumps(data))) > LIMIT:
             raise PluginError(f"{hook} gave {size} bytes, more than {LIMIT}", hint="keep it in a file: an artifact")
-        if kind not in (Mapping, Path):
-            decode(data, kind)
+        if attrs.has(type(said)):
+            decode(data, type(said))
     except (TypeError, ValueError, RecursionError) as error:
-        raise PluginError(f"{hook} gave a {kind.__name__} that cannot be kept: {error}") from error
-    return said
+        raise PluginError(f"{hook} gave a {name} that cannot be kept: {error}") from error

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import hashlib
 import importlib
 import importlib.util
+import math
 import os
 import sys
+import threading
 import traceback
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import attrs
-from attrs import define, field
+from attrs import define, field, frozen
 from stevedore.named import NamedExtensionManager
 
-from playbook_kernel.config import Problems, structure_options
+from playbook_kernel.config import Problem
 from playbook_kernel.drivers import KINDS, Driver
-from playbook_kernel.errors import DriverConflict, DriverNotFound, PluginError
+from playbook_kernel.errors import ConfigError, DriverConflict, DriverNotFound, PluginError, PluginTimeout, words
 from playbook_kernel.model import DriverRef, PluginPolicy
+from playbook_kernel.scope import fulfil
+from playbook_kernel.structuring import instead, structure
 
+from .blame import signed, watched
 from .offers import Discover, Offer, Quarantined, normal, offers, unfit
 
 D = TypeVar("D", bound=Driver[Any])
@@ -51,7 +59,7 @@ class Loader:
     policy: PluginPolicy = field(factory=PluginPolicy)
     blocked: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
-    discover: Discover = entry_points
+    discover: Discover = field(factory=lambda: entry_points().select)  # reading takes as long for one kind as for all
     quarantine: list[Quarantined] = field(factory=list)
     _offers: dict[str, list[Offer]] = field(factory=dict, init=False)
     _loaded: dict[Offer, Any] = field(factory=dict)
@@ -94,7 +102,7 @@ class Loader:
             candidates = [o for o in candidates if o.distribution == normal(pinned)]
         if not candidates:
             raise DriverNotFound(
-                f"no {kind} is called {name!r}; installed: {', '.join(self.names(kind)) or 'none'}",
+                f"no {kind} is called {name!r}; {instead(name, self.names(kind), 'installed')}",
                 hint="`playbook-kernel plugins` lists what is installed and what is quarantined",
             )
         if len(candidates) > 1:
@@ -106,20 +114,26 @@ class Loader:
         [offer] = candidates
         loaded = self.load(offer)
         if loaded is None:
-            raise DriverNotFound(f"{offer} cannot be used: {self._why(offer)}")
+            why = next(q.reason for q in self.quarantine if q.offer == offer)
+            raise DriverNotFound(f"{offer} cannot be used: {why}")
         return cast("type[Driver[Any]]", loaded)
 
     def build(self, kind: Callable[[Any], D], ref: DriverRef) -> D:
-        """Make a driver with its options. Raises DriverNotFound, DriverConflict or ConfigError.
+        """Make a driver with its options. Raises ConfigError, or PluginError when there is none or it cannot be made.
 
         ``kind`` is a class; its annotation says otherwise because mypy takes no abstract class for a ``type[D]``.
         """
         name = cast("type[D]", kind).kind
         cls = self.driver(name, ref.use)
-        problems = Problems()
-        options = structure_options(cls.options_type, ref.options, ref.origin or f"{name} {ref.use}", problems)
-        problems.raise_if_any()
-        return cast("D", cls(options))
+        options, wrong = structure(ref.options, cls.options_type)
+        if wrong:
+            origin = ref.origin or f"{name} {ref.use}"
+            raise ConfigError([Problem(origin, 0, path, message) for path, message in wrong])
+        try:
+            return watched(cast("D", cls(options)), ref.use)
+        except Exception as error:
+            told = PluginError(f"{name} {ref.use!r} cannot be made: {words(error)}")
+            raise signed(told, f"{name}:{ref.use}") from error
 
     def load(self, offer: Offer) -> Any | None:
         """Import one offer, once; None: it is in quarantine now."""
@@ -130,20 +144,15 @@ class Loader:
         if reason := unfit(offer):
             self.quarantine.append(Quarantined(offer, reason))
             return None
-        failures: list[BaseException] = []
         try:
-            manager = _Named(
-                offer,
-                on_load_failure_callback=lambda _, __, error: failures.append(error),
-                on_missing_entrypoints_callback=None,
+            plugin = (
+                _import(offer)
+                if offer.built_in or self.policy.import_timeout == math.inf
+                else _in_time(lambda: _import(offer), self.policy.import_timeout)
             )
-        except (AssertionError, SystemExit) as error:  # stevedore lets these two through
-            failures.append(error)
-        if failures:
-            self.quarantine.append(_post_mortem(offer, failures[0]))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an import raises is the plugin's fault
+            self.quarantine.append(Quarantined(offer, _reason(error)))
             return None
-        [extension] = manager
-        plugin = extension.plugin
         if reason := _wrong_type(offer, plugin):
             self.quarantine.append(Quarantined(offer, reason))
             return None
@@ -164,59 +173,74 @@ class Loader:
             elif (plugin := self.load(candidates[0])) is not None:
                 found[name] = plugin
         for file in self.files:
-            found[file] = load_file(file)
+            found[file] = load_file(file, self.policy.import_timeout)
         return found
 
-    def check_required(self) -> None:
-        """Raise PluginError unless everything of ``plugins.require`` is installed and loadable."""
-        from importlib.metadata import PackageNotFoundError, version
 
-        from packaging.requirements import InvalidRequirement, Requirement
+@frozen
+class PluginSettings:
+    """How plugins are loaded: in the parent, and again in each child."""
 
-        bad = []
-        for text in self.policy.require:
-            try:
-                wanted = Requirement(text)
-                have = version(wanted.name)
-            except InvalidRequirement:
-                bad.append(f"{text!r} is not a requirement such as 'name>=1'")
-            except PackageNotFoundError:
-                bad.append(f"{text} is not installed")
-            else:
-                if not wanted.specifier.contains(have, prereleases=True):
-                    bad.append(f"{text} is required, {have} is installed")
-                bad += [
-                    f"{q.offer}: {q.reason}" for q in self.quarantine if q.offer.distribution == normal(wanted.name)
-                ]
-        if bad:
-            raise PluginError("required plugins: " + "; ".join(bad), hint="see plugins.require in the defaults file")
+    policy: PluginPolicy = field(factory=PluginPolicy)
+    blocked: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
-    def _why(self, offer: Offer) -> str:
-        return next(q.reason for q in self.quarantine if q.offer == offer)
+    def loader(self) -> Loader:
+        """A loader of these settings."""
+        return Loader(self.policy, self.blocked, self.files)
 
 
-def load_file(file: str) -> Any:
+def load_file(file: str, seconds: float = PluginPolicy().import_timeout) -> Any:
     """Import a single-file plugin by path (``./my_bench.py``) or by module name. Raises PluginError."""
     try:
-        if not file.endswith(".py"):
-            return importlib.import_module(file)
-        path = Path(file).resolve()
-        name = f"playbook_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-        if name in sys.modules:
-            return sys.modules[name]
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise PluginError(f"{file} is not a Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
+        return _module(file) if seconds == math.inf else _in_time(functools.partial(_module, file), seconds)
     except (Exception, SystemExit) as error:
         raise PluginError(f"plugin {file} cannot be loaded: {_reason(error)}") from error
+
+
+def _module(file: str) -> Any:
+    if not file.endswith(".py"):
+        return importlib.import_module(file)
+    path = Path(file).resolve()
+    name = f"playbook_file_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
+
+
+def _import(offer: Offer) -> Any:
+    def fail(_: object, __: object, error: BaseException) -> None:
+        raise error
+
+    [extension] = _Named(offer, on_load_failure_callback=fail, on_missing_entrypoints_callback=None)
+    return extension.plugin
+
+
+def _in_time(load: Callable[[], Any], seconds: float) -> Any:
+    """Import on a thread of its own. Raises PluginTimeout when that takes too long, and ends the thread.
+
+    That ends at its next step in Python: a loop at once, a wait when it is over, code in C when it comes back. Where the
+    interpreter's own importing is at work it may go on, for it would leave locks behind that everybody needs.
+    """
+    future: Future[Any] = Future()
+    thread = threading.Thread(target=fulfil, args=(future, load), daemon=True, name="import")
+    thread.start()
+    if wait([future], seconds).done:
+        return future.result()
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - how else
+    if frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
+    raise PluginTimeout(f"its import does not end within {seconds:g} s{_where(traceback.extract_stack(frame))}")
 
 
 def drivers_of(plugin: Any) -> Mapping[str, type[Driver[Any]]]:
@@ -246,10 +270,9 @@ def _wrong_type(offer: Offer, plugin: Any) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    frames: Sequence[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)[-1:]
-    where = f" at {frames[0].filename}:{frames[0].lineno}" if frames else ""
-    return f"{type(error).__name__}: {error}{where}"
+    return f"{type(error).__name__}: {error}{_where(traceback.extract_tb(error.__traceback__))}"
 
 
-def _post_mortem(offer: Offer, error: BaseException) -> Quarantined:
-    return Quarantined(offer, _reason(error), "".join(traceback.format_exception(error)))
+def _where(stack: Sequence[traceback.FrameSummary]) -> str:
+    """The line of the module that is imported: what is called from there may be anybody's."""
+    return "".join([f" at {frame.filename}:{frame.lineno}" for frame in stack if frame.name == "<module>"][-1:])

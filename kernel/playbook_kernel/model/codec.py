@@ -19,19 +19,20 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import math
-import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePath
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar
 
 import attrs
+from cattrs import Converter, transform_error
 
 from playbook_kernel.redaction import MASK, Secret
+from playbook_kernel.structuring import converter, explain, strict
 
 from .events import EVENTS, Event
+from .results import Fact
 
 T = TypeVar("T")
-_Decoder = Callable[[Any, str], Any]
 
 
 def encode(obj: object, *, reveal: bool = False) -> Any:
@@ -62,8 +63,11 @@ def encode(obj: object, *, reveal: bool = False) -> Any:
 
 def decode(data: Any, cls: type[T]) -> T:
     """Make a ``cls`` out of JSON values. Raises ValueError that says where it does not fit."""
-    kind: Any = cls
-    return cast(T, _decoder(kind)(data, cls.__name__))
+    try:
+        return _reader().structure(data, cls)
+    except Exception as error:
+        lines = (line.rpartition(" @ ") for line in transform_error(error, path=cls.__name__, format_exception=explain))
+        raise ValueError("; ".join(f"{path}: {message}" for message, _, path in lines)) from error
 
 
 @functools.cache
@@ -71,88 +75,45 @@ def _names(cls: type[Any]) -> tuple[str, ...]:
     return tuple(a.name for a in attrs.fields(cls))
 
 
-def _any(data: Any, where: str) -> Any:
-    if isinstance(data, dict):
-        match data:
-            case {"$secret": str(text)}:
-                return Secret(text)
-            case {"$float": str(text)}:
-                return float(text)
-        return {k: _any(v, where) for k, v in data.items()}
-    return [_any(v, where) for v in data] if isinstance(data, list) else data
-
-
-def _exactly(cls: type[Any]) -> _Decoder:
-    def check(data: Any, where: str) -> Any:
-        if type(data) is not cls:
-            raise ValueError(f"{where}: expected {cls.__name__}, got {type(data).__name__}")
-        return data
-
-    return check
-
-
-def _float(data: Any, where: str) -> float:
-    value = _any(data, where)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{where}: expected a number, got {type(data).__name__}")
-    return float(value)
-
-
-def _event(data: Any, where: str) -> Any:
-    cls: Any = EVENTS.get(data.get("event", "")) if isinstance(data, dict) else None
-    if cls is None:
-        raise ValueError(f"{where}: not an event: {str(data)[:80]}")
-    return _decoder(cls)(data, cls.__name__)
-
-
 @functools.cache
-def _decoder(kind: Any) -> _Decoder:
-    if kind is Event:
-        return _event
-    if isinstance(kind, type) and attrs.has(kind):
-        return _object(kind)
-    if kind is float:
-        return _float
-    if kind in (str, int, bool, type(None)):
-        return _exactly(kind)
-    if kind is Path:
-        return lambda data, where: Path(_exactly(str)(data, where))
-    origin, args = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        return functools.partial(_literal, args)
-    if origin is tuple:
-        return functools.partial(_tuple, _decoder(args[0]))
-    if origin in (Union, types.UnionType) and len(args) == 2 and type(None) in args:
-        inner = _decoder(next(a for a in args if a is not type(None)))
-        return lambda data, where: None if data is None else inner(data, where)
-    if isinstance(origin, type) and issubclass(origin, Mapping) and args[1] is not Any:
-        return functools.partial(_mapping, _decoder(args[1]))
-    return _any
+def _reader() -> Converter:
+    made = converter(unknown=True)
+    made.register_structure_hook(float, lambda data, kind: strict(float)(_any(data), kind))
+    made.register_structure_hook(Path, _path)
+    made.register_structure_hook(Secret, _secret)
+    made.register_structure_hook_func(lambda kind: kind is Any or kind == Fact, lambda data, _: _any(data))
+    made.register_structure_hook_func(lambda kind: kind is Event, lambda data, _: made.structure(data, _event(data)))
+    return made
 
 
-def _literal(allowed: tuple[Any, ...], data: Any, where: str) -> Any:
-    if data not in allowed:
-        raise ValueError(f"{where}: {data!r} is none of {', '.join(map(str, allowed))}")
+def _any(data: Any) -> Any:
+    match data:
+        case {"$secret": str(text)}:
+            return Secret(text)
+        case {"$float": str(text)}:
+            return float(text)
+        case dict():
+            return {k: _any(v) for k, v in data.items()}
+        case list():
+            return [_any(v) for v in data]
     return data
 
 
-def _tuple(item: _Decoder, data: Any, where: str) -> tuple[Any, ...]:
-    return tuple(item(v, f"{where}[{n}]") for n, v in enumerate(_exactly(list)(data, where)))
+def _secret(data: Any, _: type) -> Secret:
+    value = _any(data)
+    if not isinstance(value, Secret):
+        raise TypeError(f"expected a secret, got {type(data).__name__}")
+    return value
 
 
-def _mapping(item: _Decoder, data: Any, where: str) -> dict[str, Any]:
-    return {k: item(v, f"{where}.{k}") for k, v in _exactly(dict)(data, where).items()}
+def _path(data: Any, _: type) -> Path:
+    if not isinstance(data, str):
+        raise TypeError(f"expected a path, got {type(data).__name__}")
+    return Path(data)
 
 
-def _object(cls: type[Any]) -> _Decoder:
-    hints = get_type_hints(cls)
-    decoders = {a.name: _decoder(hints[a.name]) for a in attrs.fields(cls)}
-    required = [a.name for a in attrs.fields(cls) if a.default is attrs.NOTHING]
-
-    def build(data: Any, where: str) -> Any:
-        _exactly(dict)(data, where)
-        if missing := [name for name in required if name not in data]:
-            raise ValueError(f"{where}: {', '.join(missing)} missing")
-        return cls(**{k: decoders[k](v, f"{where}.{k}") for k, v in data.items() if k in decoders})
-
-    return build
+def _event(data: Any) -> type[Event]:
+    cls = EVENTS.get(data.get("event", "")) if isinstance(data, dict) else None
+    if cls is None:
+        raise ValueError(f"not an event: {str(data)[:80]}")
+    return cls

@@ -40,13 +40,6 @@ class CampaignResumed(Event):
 
 
 @frozen
-class NodesClaimed(Event):
-    """The nodes are ours until the campaign ends."""
-
-    nodes: tuple[str, ...] = ()
-
-
-@frozen
 class ScenarioSkipped(Event):
     """A scenario will not run, and why."""
 
@@ -123,6 +116,22 @@ class Progress(Event):
 
 
 @frozen
+class FaultChanged(Event):
+    """A fault that the scenario asks for was made, healed, or could not be; ``at``: when, Unix seconds.
+
+    ``service``: which one is out of order because of it, if it is one. ``index``: its place in the scenario, from 0.
+    """
+
+    fault: str
+    index: int
+    status: Literal["struck", "healed", "failed"]
+    what: str
+    at: float
+    node: str = ""
+    service: str = ""
+
+
+@frozen
 class ArtifactKept(Event):
     """A file was brought home."""
 
@@ -179,7 +188,6 @@ class CampaignEnded(Event):
 class ReportWritten(Event):
     """A report is on disk."""
 
-    reporter: str
     path: str
 
 
@@ -188,7 +196,6 @@ EVENTS: Mapping[str, type[Event]] = {
     for cls in (
         CampaignStarted,
         CampaignResumed,
-        NodesClaimed,
         ScenarioSkipped,
         TrialStarted,
         PhaseStarted,
@@ -198,6 +205,7 @@ EVENTS: Mapping[str, type[Event]] = {
         HealthChecked,
         Output,
         Progress,
+        FaultChanged,
         ArtifactKept,
         ResidueFound,
         Warned,

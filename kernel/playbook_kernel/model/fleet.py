@@ -25,7 +25,7 @@ class Node:
     """One host of the fleet.
 
     ``stage_dir`` is where a scenario's files are put on the node, ``work_dir`` where remote scripts run. ``composer``
-    is ``auto`` (chosen among those that fit) or the name of one. Lists keep the user's order.
+    is ``auto`` (chosen among those that fit) or the name of one, then with ``composer_options``. Lists keep the user's order.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Node:
     tags: tuple[str, ...] = ()
     stage_dir: str = "/opt/inference"
     work_dir: str = "/opt/inference"
+    composer_options: Mapping[str, Any] = field(factory=dict)
 
 
 @frozen

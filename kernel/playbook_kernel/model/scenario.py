@@ -55,7 +55,7 @@ class Service:
     """A service and the nodes it runs on; the same service may run on several.
 
     ``definition`` is the file (compose file) that describes it; ``after`` unites every source of order.
-    ``one_shot``: it is ready when it has exited with status 0.
+    ``one_shot``: it is ready when it has exited with status 0. ``options``: what its composer is told of it alone.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Service:
     checks: tuple[Check, ...] = ()
     health: HealthPolicy = field(factory=HealthPolicy)
     one_shot: bool = False
+    options: Mapping[str, Any] = field(factory=dict)
 
 
 @frozen
@@ -83,22 +84,6 @@ class RetryPolicy:
     timeouts: Mapping[str, float] = field(factory=dict)
     patterns: Mapping[str, tuple[str, ...]] = field(factory=dict)
 
-    def further(self, error_class: str) -> int:
-        """How many further tries an error of this class deserves."""
-        return 0 if error_class in ("config", "plugin", "cancelled") else self.attempts.get(error_class, self.other)
-
-    def class_of(self, error_class: str, message: str) -> str:
-        """The class of an error: by the user's patterns, else as it was seen by whoever raised it."""
-        lowered = message.lower()
-        found = (c for c, texts in self.patterns.items() if any(t.lower() in lowered for t in texts))
-        return next(found, error_class)
-
-    def timeout(self, error_class: str, otherwise: float) -> float:
-        """How long the next try may take after an error of this class; ``""``: nothing has failed yet."""
-        if not error_class:
-            return otherwise
-        return self.timeouts.get(error_class, self.timeouts.get("other", otherwise))
-
 
 @frozen
 class Timeouts:
@@ -114,8 +99,7 @@ class Timeouts:
 
     def of(self, phase: Phase) -> float:
         """The bound of one phase."""
-        value: float = getattr(self, phase)
-        return value
+        return float(getattr(self, phase))
 
 
 @frozen
@@ -129,6 +113,21 @@ class Load:
     rate: float | None = None
     requests: int | None = None
     duration: float | None = None
+
+
+@frozen
+class FaultPlan:
+    """A fault that is made on purpose while the load runs, and when.
+
+    One of these is given: ``at`` (seconds after the load began), ``requests`` (so many have ended), ``share`` (of all of
+    them, 0 to 1). ``lasts``: seconds until it is healed; None: until the benchmark has ended.
+    """
+
+    fault: DriverRef
+    at: float | None = None
+    requests: int | None = None
+    share: float | None = None
+    lasts: float | None = None
 
 
 @frozen
@@ -158,6 +157,7 @@ class Scenario:
     retry: RetryPolicy = field(factory=RetryPolicy)
     timeouts: Timeouts = field(factory=Timeouts)
     info: Mapping[str, Any] = field(factory=dict)
+    faults: tuple[FaultPlan, ...] = ()
 
     @property
     def node_names(self) -> tuple[str, ...]:
@@ -180,7 +180,11 @@ class Trial:
 
 @frozen
 class Policy:
-    """How the campaign as a whole behaves. ``trial_memory``: bytes that a trial's own process may take; None: half of all."""
+    """How the campaign as a whole behaves.
+
+    ``trial_memory``: bytes that a trial's own process may take; None: half of all. ``max_node_failures``: a node on which
+    so many trials in a row failed is left out, and scenarios that need it are skipped; 0: never.
+    """
 
     wait_between: float = 60.0
     continue_on_failure: bool = False
@@ -188,19 +192,21 @@ class Policy:
     retry_interval: float = 30.0
     isolation: Literal["strict", "warn"] = "strict"
     trial_memory: int | None = None
+    max_node_failures: int = 3
 
 
 @frozen
 class PluginPolicy:
     """What the user says of plugins: names, ``kind:name`` or distributions to leave out, pins, and must-haves.
 
-    ``paths``: single-file plugins, absolute paths or names of modules.
+    ``paths``: single-file plugins, absolute paths or names of modules. ``import_timeout``: seconds that an import may take.
     """
 
     disable: tuple[str, ...] = ()
     prefer: Mapping[str, str] = field(factory=dict)
     require: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+    import_timeout: float = 20.0
 
 
 @frozen

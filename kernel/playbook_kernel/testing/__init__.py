@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .clock import FakeClock
     from .conformance import (
         PLANTED,
         check_benchmark,
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         check_composer,
         check_driver,
         check_executor,
+        check_fault,
         check_honours_cancel,
         check_honours_deadline,
         check_hooks,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PLANTED",
+    "FakeClock",
     "FakeProcess",
     "FakeSession",
     "FakeTrial",
@@ -41,6 +44,7 @@ __all__ = [
     "check_composer",
     "check_driver",
     "check_executor",
+    "check_fault",
     "check_honours_cancel",
     "check_honours_deadline",
     "check_hooks",
@@ -57,12 +61,13 @@ __all__ = [
 ]
 
 _FAKES = ("FakeProcess", "FakeSession", "FakeTrial", "Hang", "Said", "fake_trial", "later", "local_session", "node")
+_ELSEWHERE = {"FakeClock": "clock", "run_campaign": "harness"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "fakes" if name in _FAKES else "harness" if name == "run_campaign" else "conformance"
+    module = "fakes" if name in _FAKES else _ELSEWHERE.get(name, "conformance")
     value = globals()[name] = getattr(importlib.import_module(f".{module}", __name__), name)
     return value
 

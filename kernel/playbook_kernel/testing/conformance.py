@@ -7,6 +7,7 @@ in its docstring.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import io
@@ -19,8 +20,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
+import pluggy
 
-from playbook_kernel.config import Problems, Sources, structure_options
+from playbook_kernel.config import Problems, Sources
 from playbook_kernel.context import TrialContext
 from playbook_kernel.drivers import (
     KINDS,
@@ -28,18 +30,18 @@ from playbook_kernel.drivers import (
     Collector,
     Composer,
     Driver,
+    Fault,
     LoadExecutor,
     Place,
     Probe,
     Reader,
     Reporter,
-    Session,
     Share,
     State,
     Target,
+    Wound,
 )
 from playbook_kernel.errors import Cancelled, PlaybookError
-from playbook_kernel.hookspecs import ISOLATED
 from playbook_kernel.loading import HookManager
 from playbook_kernel.model import (
     Artifact,
@@ -55,11 +57,12 @@ from playbook_kernel.model import (
     Residue,
     ScenarioResult,
     TrialResult,
-    Warned,
 )
 from playbook_kernel.model.codec import decode, encode
 from playbook_kernel.redaction import Secret, is_secret_name
-from playbook_kernel.scope import Cancel, Deadline, Scope, replaced
+from playbook_kernel.scope import Cancel, Deadline, Scope, replaced, run_all
+from playbook_kernel.session import Session
+from playbook_kernel.structuring import structure
 
 from .fakes import FakeTrial, later
 
@@ -89,13 +92,10 @@ def check_driver(cls: type[D], options: Mapping[str, Any] | None = None) -> D:
         assert a.type is not None, f"option {a.name} of {cls.__name__} has no type"
         if is_secret_name(a.name):
             assert "Secret" in str(a.type), f"option {a.name} of {cls.__name__} sounds secret, and is not a Secret"
-    problems = Problems()
-    assert structure_options(holder, {**(options or {}), "no_such_option_": 1}, "test", problems) is None, (
-        f"{cls.__name__} takes options that it does not have"
-    )
-    problems = Problems()
-    made = structure_options(holder, options or {}, "test", problems)
-    assert not problems.items, f"the options do not fit: {'; '.join(map(str, problems.items))}"
+    strange, _ = structure({**(options or {}), "no_such_option_": 1}, holder)
+    assert strange is None, f"{cls.__name__} takes options that it does not have"
+    made, wrong = structure(options or {}, holder)
+    assert not wrong, f"the options do not fit: {'; '.join(map(': '.join, wrong))}"
     return cls(made)
 
 
@@ -126,25 +126,29 @@ def check_honours_cancel(call: Callable[[], object]) -> None:
 
 
 def _must_stop(call: Callable[[], object], scope: Scope, why: str) -> BaseException:
+    outcome = _off_thread(call, scope)
+    assert outcome, f"{why}, and it goes on"
+    error = outcome[0]
+    assert isinstance(error, BaseException), f"{why}, and it returned {error!r} as if nothing had happened"
+    assert isinstance(error, PlaybookError | OSError), f"{why}, and it raised {type(error).__name__}: {error}"
+    return error
+
+
+def _off_thread(call: Callable[[], object], scope: Scope) -> list[object]:
+    """What it returned or raised on a thread of its own; nothing, if it does not come back."""
     outcome: list[object] = []
-    failure: list[BaseException] = []
 
     def work() -> None:
         try:
             with replaced(scope):
                 outcome.append(call())
-        except BaseException as error:  # noqa: BLE001 - looked at below
-            failure.append(error)
+        except BaseException as error:  # noqa: BLE001 - whoever asked looks at it
+            outcome.append(error)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(_PATIENCE)
-    assert not thread.is_alive(), f"{why}, and it goes on"
-    assert not outcome, f"{why}, and it returned {outcome[0]!r} as if nothing had happened"
-    assert isinstance(failure[0], PlaybookError | OSError), (
-        f"{why}, and it raised {type(failure[0]).__name__}: {failure[0]}"
-    )
-    return failure[0]
+    return outcome
 
 
 # -- kinds --------------------------------------------------------------------------------------------------------
@@ -206,26 +210,17 @@ def check_probe(driver: Probe[Any], good: Target, bad: Iterable[Target], hangs: 
         assert health.detail, "a bad Health does not say why"
         assert PLANTED not in health.detail, "the detail shows a secret"
     if hangs is not None:
-        over: list[object] = []
-
-        def work() -> None:
-            try:
-                with replaced(Scope(Deadline.after(0.3))):
-                    over.append(driver.check(hangs))
-            except (PlaybookError, OSError) as error:
-                over.append(error)
-
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        thread.join(_PATIENCE)
-        assert not thread.is_alive(), "its deadline passed, and it goes on"
-        assert over and not getattr(over[0], "ok", False), "a target that does not answer was called good"  # noqa: PT018
+        over = _off_thread(lambda: driver.check(hangs), Scope(Deadline.after(0.3)))
+        assert over, "its deadline passed, and it goes on"
+        assert isinstance(over[0], Health | PlaybookError | OSError), f"its deadline passed, and it gave {over[0]!r}"
+        assert not getattr(over[0], "ok", False), "a target that does not answer was called good"
 
 
 def check_composer(driver: Composer[Any], trial: FakeTrial, session: Session, share: Share) -> None:
     """A composer's whole life on a real node: created, started, stopped, removed, and removed by a later process.
 
-    Every service of ``share`` must be able to run for as long as the check takes.
+    Every service of ``share`` must be able to run for as long as the check takes. All are started at once: with two or more
+    this sees whether calls from several threads get into each other's way.
     """
     ctx, names = trial.ctx, [s.name for s in share.services]
     assert names, "the check needs at least one service"
@@ -239,8 +234,10 @@ def check_composer(driver: Composer[Any], trial: FakeTrial, session: Session, sh
         before = driver.states(session, share)
         assert set(before) == set(names), f"states() speaks of {sorted(before)}, the share has {sorted(names)}"
         assert all(s.status == "created" for s in before.values()), f"prepare() started something: {_told(before)}"
-        for name in names:
-            handle = driver.start(ctx, session, share, name)
+        # of different services at once, as they become ready to start
+        for handle in run_all([functools.partial(driver.start, ctx, session, share, name) for name in names]):
+            if isinstance(handle, BaseException):
+                raise AssertionError(f"start() raised {type(handle).__name__}: {handle}") from handle
             json.dumps(dict(handle))
         states = driver.states(session, share)
         assert all(s.status == "running" for s in states.values()), f"not all run after start(): {_told(states)}"
@@ -292,7 +289,6 @@ def check_collector(
         if given is deployment:
             first = kept
     assert first or empty, "nothing was kept"
-    assert first or trial.of(Warned) or empty, "nothing was kept, and nobody was warned"
     _no_secret(trial)
     return first
 
@@ -325,6 +321,40 @@ def check_executor(driver: LoadExecutor[Any], trial: FakeTrial) -> Sequence[Plac
     return places
 
 
+def check_fault(
+    driver: Fault[Any], trial: FakeTrial, broken: Callable[[], bool], deployment: Deployment | None = None
+) -> Sequence[Wound]:
+    """A fault breaks what it said it would, heals it, and is undone by a process that has nothing but the journal.
+
+    ``broken``: whether it is so now, found without the driver. Returns what it planned.
+    """
+    ctx, after = trial.ctx, later(trial).ctx
+    why = driver.fit(ctx)
+    assert why is None, f"it does not fit the nodes: {why}"
+    assert not driver.check(ctx.trial.scenario), f"it objects to the scenario: {list(driver.check(ctx.trial.scenario))}"
+    assert not broken(), "it is broken before the check"
+    wounds = driver.plan(ctx, deployment or deployed(ctx))
+    assert wounds, "plan() says that it will do nothing"
+    for wound in wounds:
+        assert wound.node in ctx.nodes, f"plan() speaks of node {wound.node!r}, which the trial does not use"
+        assert wound.what.strip(), "a Wound does not say in words what is done"
+        json.dumps(dict(wound.data))
+    assert not broken(), "plan() has broken something: it is asked before the journal is written"
+    for undo in (driver.heal, driver.undo):
+        for wound in wounds:
+            undo(after, wound)
+        assert not broken(), f"{undo.__name__}() of what was only planned has broken something"
+    for context, undo in ((ctx, driver.heal), (after, driver.heal)):
+        for wound in wounds:
+            driver.strike(ctx, wound)
+        assert broken(), "strike() came back, and nothing is broken"
+        for wound in wounds:
+            undo(context, wound)
+            undo(context, wound)
+        assert not broken(), f"{undo.__name__}() came back, and it is still broken"
+    return wounds
+
+
 def _program(body: str) -> bytes:
     """A zip application."""
     whole = io.BytesIO()
@@ -353,19 +383,32 @@ def check_reporter(driver: Reporter[Any], into: Path) -> Sequence[Path]:
 
 
 def check_reader(driver: Reader[Any], sources: Sources, broken: Iterable[Sources] = ()) -> Configuration:
-    """A reader makes a configuration of good files without complaint, and notes problems of bad ones without raising."""
+    """A reader makes a configuration of good files without complaint, and notes problems of bad ones without raising.
+
+    It is asked before there is a deadline: one that does not come back by itself would stop the tool for good.
+    """
     problems = Problems()
-    read = driver.read(sources, problems)
+    read = _read(driver, sources, problems)
     assert isinstance(read, Configuration), f"read() returned {type(read).__name__}, not a Configuration"
     assert not problems.items, f"it complains about good files: {'; '.join(map(str, problems.items))}"
     _crosses(read, Configuration)
     for bad in broken:
         problems = Problems()
-        driver.read(bad, problems)
+        _read(driver, bad, problems)
         assert problems.items, f"it says nothing about the broken files of {bad.config_dir}"
         for problem in problems.items:
             assert problem.file, f"a problem does not say in which file it is: {problem.message}"
     return read
+
+
+def _read(driver: Reader[Any], sources: Sources, problems: Problems) -> object:
+    outcome = _off_thread(lambda: driver.read(sources, problems), Scope())
+    assert outcome, f"read() does not come back from the files of {sources.config_dir}"
+    if isinstance(error := outcome[0], BaseException):
+        raise AssertionError(
+            f"read() raised {type(error).__name__} for the files of {sources.config_dir}: {error}"
+        ) from error
+    return outcome[0]
 
 
 # -- hooks --------------------------------------------------------------------------------------------------------
@@ -378,8 +421,11 @@ def check_hooks(plugin: object, name: str = "under-test") -> list[str]:
     a hook is marked as one.
     """
     manager = HookManager()
-    manager.register(plugin, name)
-    manager.check_pending()
+    try:
+        manager.register(plugin, name)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise AssertionError(f"{name} does not fit the hook specifications: {error}") from error
     callers = manager.get_hookcallers(plugin) or []
     hooks = sorted(c.name for c in callers)
     assert hooks, f"{name} implements no hook"
@@ -389,7 +435,6 @@ def check_hooks(plugin: object, name: str = "under-test") -> list[str]:
             assert attribute in hooks, f"{attribute} is not marked with @hookimpl: it would never be called"
         elif attribute.startswith("playbook_"):
             raise AssertionError(f"{attribute} is no hook that exists")
-    assert not manager.get_plugins() ^ {plugin}
     return hooks
 
 
@@ -401,17 +446,16 @@ def check_cleanup(
     Run what makes the effects on ``trial`` first. ``kinds``: those of its own, if others (such as ``file``, which the
     tool's own plugin undoes) are there too; None: all. Returns what it says is left.
     """
-    assert "playbook_cleanup" in ISOLATED
     manager = HookManager()
     manager.register(plugin, name)
     left: list[Residue] = []
     again = later(trial)
     for ctx in (again.ctx, again.ctx):
-        results, errors = manager.call_isolated("playbook_cleanup", ctx=ctx, deployment=None)
-        if errors:
-            raise AssertionError(f"cleanup raised {type(errors[0]).__name__}: {errors[0]}") from errors[0]
-        left = [r for answer in results for r in answer]
-    assert all(isinstance(r, Residue) for r in left), "cleanup returned something that is no Residue"
+        try:
+            answers = [call() for _, call in manager.calls("playbook_cleanup", ctx=ctx, deployment=None)]
+        except Exception as error:
+            raise AssertionError(f"cleanup raised {type(error).__name__}: {error}") from error
+        left = [r for answer in answers for r in answer or ()]
     own = None if kinds is None else frozenset(kinds)
     still = [e for e in again.ctx.effects.open() if own is None or e.kind in own]
     assert not still, f"cleanup did not say that these were undone: {[(e.kind, e.node) for e in still]}"
@@ -460,7 +504,10 @@ def results() -> list[CampaignResult]:
 
 def _crosses(value: Any, kind: type[Any]) -> None:
     """Whether it can go to another process and come back the same."""
-    there = decode(json.loads(json.dumps(encode(value, reveal=True), allow_nan=False)), kind)
+    try:
+        there = decode(json.loads(json.dumps(encode(value, reveal=True), allow_nan=False)), kind)
+    except (TypeError, ValueError) as error:
+        raise AssertionError(f"the {kind.__name__} cannot go to another process: {error}") from error
     assert encode(there) == encode(value), f"the {kind.__name__} changes when it goes to another process"
 
 

@@ -16,12 +16,13 @@ from attrs import define, field, frozen
 
 from playbook_kernel import logs
 from playbook_kernel.context import TrialContext
-from playbook_kernel.drivers import Pipe, Process, Session, Transport
+from playbook_kernel.drivers import Transport
 from playbook_kernel.engine.effects import TrialEffects
 from playbook_kernel.errors import CommandTimeout, OutcomeUnknown, TransferFailed, Unreachable
 from playbook_kernel.loading import Loader
 from playbook_kernel.model import DriverRef, Event, Node, Scenario, Service, Trial
 from playbook_kernel.scope import current
+from playbook_kernel.session import Pipe, Process, Session
 
 
 @frozen
@@ -76,11 +77,8 @@ class FakeProcess(Process):
         bound = scope.timeout(self._timeout)
         if bound is None:
             raise AssertionError(f"{shlex.join(self._argv)} would run for ever: it has no timeout and no deadline")
-        over = threading.Event()
-        with scope.cancel.watching(over.set):
-            while not (self._killed.is_set() or over.is_set()) and bound > 0:
-                over.wait(min(bound, 0.02))
-                bound -= 0.02
+        while bound > 0 and not self._killed.is_set() and not scope.cancel.wait(min(bound, 0.02)):
+            bound -= 0.02
         scope.cancel.check()
         if self._killed.is_set():
             raise OutcomeUnknown(self._node, f"{self._argv[0]} was killed")
@@ -183,6 +181,8 @@ class FakeSession(Session):
         return len(data)
 
     def put_tree(self, local: Path, remote: str) -> None:
+        if not local.is_dir():
+            raise TransferFailed(self.node.name, f"cannot put {local}: it is not a directory")
         for path in sorted(p for p in local.rglob("*") if p.is_file()):
             self.put(path, str(PurePosixPath(remote) / path.relative_to(local).as_posix()))
 

@@ -10,6 +10,7 @@ from playbook_kernel.drivers import Driver
 from playbook_kernel.engine.campaign import Outcome, RunRequest
 from playbook_kernel.engine.campaign import run as run_campaign_plan
 from playbook_kernel.engine.plan import make_plan
+from playbook_kernel.engine.store import new_run
 from playbook_kernel.loading import HookManager, Loader
 from playbook_kernel.model import Configuration, DriverRef, Node, PluginPolicy, Policy, Scenario
 
@@ -42,8 +43,8 @@ def run_campaign(
         manager.register(plugin, name)
     manager.hook.playbook_register.call_historic(kwargs={"registry": loader})
     config = Configuration({n.name: n for n in nodes}, tuple(scenarios), policy, PluginPolicy(), tuple(reporters))
-    plan = make_plan(config, None, loader, manager)
-    return run_campaign_plan(plan, RunRequest(results, "test", in_process=True), manager, loader)
+    plan = make_plan(config, loader, manager)
+    return run_campaign_plan(plan, RunRequest(new_run(results, "test"), in_process=True), manager, loader)
 
 
 def _nothing(**_: object) -> tuple[Any, ...]:

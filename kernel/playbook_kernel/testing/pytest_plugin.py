@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from .clock import FakeClock
     from .fakes import FakeSession, FakeTrial
 
 
@@ -18,6 +19,15 @@ def fake_session() -> FakeSession:
     from .fakes import FakeSession
 
     return FakeSession()
+
+
+@pytest.fixture
+def fake_clock() -> Iterator[FakeClock]:
+    """A clock that the test controls: :meth:`FakeClock.advance` lets time go by, and waits of the scope take none."""
+    from .clock import FakeClock
+
+    with FakeClock() as clock:
+        yield clock
 
 
 @pytest.fixture

@@ -8,20 +8,23 @@ folder of its own in ``/tmp``. With pytest::
     def test_session(check, tmp_path):
         check(lambda: MyTransport(options).connect(node, owner="pk-test"), tmp_path)
 
-``owner`` must not be empty. Nothing here waits for a fixed time; what takes its time is asked for until it is so.
+``owner`` must not be empty. Nothing here waits for a fixed time; what takes its time is asked for until it is so. A promise that
+is broken is an AssertionError that says which.
 """
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
+import functools
 import os
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
-from playbook_kernel.drivers import Process, Session
 from playbook_kernel.errors import (
     Cancelled,
     CommandFailed,
@@ -29,19 +32,24 @@ from playbook_kernel.errors import (
     NodeError,
     OutcomeUnknown,
     PhaseTimeout,
+    PlaybookError,
     TransferFailed,
     Unreachable,
 )
 from playbook_kernel.scope import Cancel, current, run_all, within
+from playbook_kernel.session import Process, Session
+from playbook_kernel.testing.fakes import Answer, Hang, Said
 
 E = TypeVar("E", bound=BaseException)
 Opened = Callable[[], Session]
+_P = ParamSpec("_P")
 MIB = 1024 * 1024
 NASTY = (
     "", " ", "a b", "'", '"', "it's \"both\"", "$HOME", "$(id)", "`id`", "\\", "\\n", "a\nb", "\n", "*", "?", "[a]", "~", "#",
     "!", "!!", "&", ";", "|", "<", ">", "(", ")", "{a,b}", "-n", "--", "-", "=ls", "A=b", "%s", "é漢🎉",
     "\t", "\r", "a\r\n", "\x01",
 )  # fmt: skip
+_PATIENCE = 20.0
 _SLEEPER = "echo $$; exec sleep 1000"
 # A child and a grandchild, all three of which would rather not end; the first line says their numbers.
 _FAMILY = """\
@@ -50,9 +58,23 @@ sh -c 'trap "" TERM; sleep 1000 & echo $! $$; wait' | { read -r a b; echo "$a $b
 """
 
 
+def _promise(check: Callable[_P, None]) -> Callable[_P, None]:
+    """A complaint begins with what was promised: a bare assertion says nothing where no test runner rewrites it."""
+
+    @functools.wraps(check)
+    def told(*args: _P.args, **named: _P.kwargs) -> None:
+        try:
+            check(*args, **named)
+        except (AssertionError, PlaybookError, OSError) as error:
+            raise AssertionError(f"this is not so: {check.__doc__}\n{error}".strip()) from error
+
+    return told
+
+
 # -- commands -----------------------------------------------------------------------------------------------------
 
 
+@_promise
 def check_exit_status(opened: Opened, here: Path) -> None:
     """The status is the command's own: numbers, signals as 128 + n, 127 for no such command."""
     with opened() as session:
@@ -67,6 +89,7 @@ def check_exit_status(opened: Opened, here: Path) -> None:
         assert "why" in failed.stderr
 
 
+@_promise
 def check_output(opened: Opened, here: Path) -> None:
     """Both pipes arrive whole and apart, 3 MiB on each: one after the other, and at the same time."""
     size = 3 * MIB
@@ -82,6 +105,7 @@ def check_output(opened: Opened, here: Path) -> None:
         assert cut.truncated
 
 
+@_promise
 def check_live_output(opened: Opened, here: Path) -> None:
     """Output comes as it is printed: the command waits for our answer to its line."""
     with opened() as session, session.start(["sh", "-c", "echo one; read -r x; echo $x"], stdin=True, timeout=60) as p:
@@ -92,6 +116,7 @@ def check_live_output(opened: Opened, here: Path) -> None:
         assert p.wait() == 0
 
 
+@_promise
 def check_input(opened: Opened, here: Path) -> None:
     """Input arrives whole, also beside output; it is empty unless asked for; who does not read it loses nothing."""
     data = os.urandom(5 * MIB)
@@ -107,6 +132,7 @@ def check_input(opened: Opened, here: Path) -> None:
             assert process.wait() == 0
 
 
+@_promise
 def check_arguments(opened: Opened, here: Path) -> None:
     """Every argument arrives as it is, whatever is in it, and however many there are."""
     with opened() as session:
@@ -118,6 +144,7 @@ def check_arguments(opened: Opened, here: Path) -> None:
         assert session.run(["echo", 1, Path("/a b")]).text == "1 /a b\n"
 
 
+@_promise
 def check_environment(opened: Opened, here: Path) -> None:
     """Values arrive as they are, with the owner's mark, and no argument list shows them while the command runs."""
     env = {f"PK_{i}": value for i, value in enumerate(NASTY)}
@@ -136,6 +163,7 @@ def check_environment(opened: Opened, here: Path) -> None:
             assert secret not in shown
 
 
+@_promise
 def check_cwd(opened: Opened, here: Path) -> None:
     """A command runs where it is told to, and nowhere else."""
     with opened() as session, _folder(session) as folder:
@@ -149,6 +177,7 @@ def check_cwd(opened: Opened, here: Path) -> None:
 # -- how commands end ---------------------------------------------------------------------------------------------
 
 
+@_promise
 def check_deadline(opened: Opened, here: Path) -> None:
     """A command that is not done in time is killed with all of its group, even if they ignore TERM."""
     with opened() as session:
@@ -161,6 +190,7 @@ def check_deadline(opened: Opened, here: Path) -> None:
             _raised(lambda: session.run(["sleep", "1000"]), CommandTimeout, PhaseTimeout)
 
 
+@_promise
 def check_kill(opened: Opened, here: Path) -> None:
     """Kill ends the whole group, and is harmless twice; so does leaving the block."""
     with opened() as session:
@@ -176,6 +206,7 @@ def check_kill(opened: Opened, here: Path) -> None:
         assert session.run(["echo", "alive"]).text == "alive\n"
 
 
+@_promise
 def check_cancel(opened: Opened, here: Path) -> None:
     """Somebody who cancels ends the wait and the command; a command after that does not begin."""
     with opened() as session:
@@ -194,6 +225,7 @@ def check_cancel(opened: Opened, here: Path) -> None:
         assert session.run(["echo", "alive"]).text == "alive\n"
 
 
+@_promise
 def check_close(opened: Opened, here: Path) -> None:
     """Closing kills what still runs and is harmless twice; nothing can be started afterwards."""
     session = opened()
@@ -206,6 +238,7 @@ def check_close(opened: Opened, here: Path) -> None:
         _gone(other, pids)
 
 
+@_promise
 def check_leftovers(opened: Opened, here: Path) -> None:
     """A command ends with its first process; what that left in its group goes too, and holds nobody up."""
     with opened() as session:
@@ -217,6 +250,7 @@ def check_leftovers(opened: Opened, here: Path) -> None:
 # -- files --------------------------------------------------------------------------------------------------------
 
 
+@_promise
 def check_files(opened: Opened, here: Path) -> None:
     """Files arrive whole both ways, under any name, with their mode, in folders that were not there."""
     data = os.urandom(3 * MIB + 17)
@@ -238,6 +272,7 @@ def check_files(opened: Opened, here: Path) -> None:
         assert not [p for p in here.rglob("*") if p.name.startswith(".")], "something was left beside them"
 
 
+@_promise
 def check_replacing(opened: Opened, here: Path) -> None:
     """A file is replaced in one step: who has the old one open keeps it whole, and links are not followed."""
     with opened() as session, _folder(session) as folder:
@@ -262,6 +297,7 @@ def check_replacing(opened: Opened, here: Path) -> None:
         assert kept.read_bytes() == b"new\n"
 
 
+@_promise
 def check_failed_files(opened: Opened, here: Path) -> None:
     """What cannot be copied fails by name and changes nothing."""
     with opened() as session, _folder(session) as folder:
@@ -283,6 +319,7 @@ def check_failed_files(opened: Opened, here: Path) -> None:
         assert session.run(["cat", f"{folder}/f"]).text == "x"
 
 
+@_promise
 def check_trees(opened: Opened, here: Path) -> None:
     """Folders arrive with everything: links as links, odd names, modes, empty folders. What else is there stays."""
     source = here / "source"
@@ -310,6 +347,7 @@ def check_trees(opened: Opened, here: Path) -> None:
     assert _listing(back) == _listing(source)
 
 
+@_promise
 def check_no_escape(opened: Opened, here: Path) -> None:
     """Nothing that is fetched lands outside of its folder, whatever links are there or come along."""
     outside, inside = here / "outside", here / "inside"
@@ -330,6 +368,7 @@ def check_no_escape(opened: Opened, here: Path) -> None:
     assert (inside / "folder" / "precious").read_text() == "evil"
 
 
+@_promise
 def check_full_target(opened: Opened, folder: str) -> None:
     """A node whose disk is full keeps the old file. ``folder``: on the node, empty, with room for less than 1 MiB."""
     with opened() as session:
@@ -341,24 +380,105 @@ def check_full_target(opened: Opened, folder: str) -> None:
         assert session.run(["cat", f"{folder}/file"]).text == "new"
 
 
+# -- what a fake keeps too ----------------------------------------------------------------------------------------
+
+SAYS: Mapping[str, Answer] = {
+    "echo *": lambda words: " ".join(words[1:]) + "\n",
+    "sh -c 'echo why*": Said(stderr="why\n", status=3),
+    "sh -c 'head *": Said("\0" * (3 * MIB), "\0" * (3 * MIB)),
+    "sleep *": Hang(),
+    "rm -rf *": "",
+}
+"""What a :class:`FakeSession` must be told to say for :data:`PORTABLE`."""
+
+
+@_promise
+def check_run(opened: Opened, here: Path) -> None:
+    """A command's output and status come back whole; one that fails says so unless nobody asked."""
+    with opened() as session:
+        assert session.run(["echo", "a b", 1]).text == "a b 1\n"
+        assert session.run(["sh", "-c", "echo why >&2; exit 3"], check=False).status == 3
+        failed = _raised(lambda: session.run(["sh", "-c", "echo why >&2; exit 3"]), CommandFailed)
+        assert (failed.status, failed.stderr) == (3, "why\n")
+        done = session.run(["sh", "-c", f"head -c {3 * MIB} /dev/zero; head -c {3 * MIB} /dev/zero >&2"], limit=2 * MIB)
+        assert done.stdout == done.stderr == bytes(2 * MIB)
+        assert done.truncated
+        echoes = run_all([lambda n=n: session.run(["echo", n]).text for n in range(32)])  # type: ignore[misc]
+        assert echoes == [f"{n}\n" for n in range(32)]
+
+
+@_promise
+def check_stop(opened: Opened, here: Path) -> None:
+    """Its own limit, the scope's, a cancellation and a kill each end a command; what is closed starts none."""
+    with opened() as session:
+        _raised(lambda: session.run(["sleep", "1000"], timeout=0.2), CommandTimeout)
+        with within(seconds=0.2):
+            _raised(lambda: session.run(["sleep", "1000"]), CommandTimeout, PhaseTimeout)
+        cancel = Cancel()
+        with within(cancel=cancel):
+            threading.Timer(0.1, cancel.set, ["enough"]).start()
+            _raised(lambda: session.run(["sleep", "1000"]), Cancelled)
+            _raised(lambda: session.run(["echo"]), Cancelled)
+        process = session.start(["sleep", "1000"], timeout=60)
+        process.kill()
+        process.kill()
+        session.close()
+        session.close()
+        _raised(lambda: session.run(["echo"]), Unreachable)
+
+
+@_promise
+def check_copies(opened: Opened, here: Path) -> None:
+    """Files and folders come back as they were sent; what is not there fails by name, and changes nothing."""
+    folder, data = f"/tmp/playbook-check.{os.urandom(6).hex()}", os.urandom(5000)  # noqa: S108 - on the node
+    (here / "tree" / "sub").mkdir(parents=True)
+    (here / "tree" / "sub" / "a b").write_bytes(data)
+    with opened() as session:
+        try:
+            session.put(here / "tree" / "sub" / "a b", f"{folder}/one")
+            session.put_bytes(data, f"{folder}/two", mode=0o600)
+            for name in ("one", "two"):
+                assert session.get(f"{folder}/{name}", here / "in" / name) == len(data)
+                assert (here / "in" / name).read_bytes() == data
+            assert session.get(f"{folder}/one", here / "tail", limit=10) == 10
+            assert (here / "tail").read_bytes() == data[-10:]
+            session.put_tree(here / "tree", f"{folder}/tree")
+            session.get_tree(f"{folder}/tree", here / "back")
+            assert (here / "back" / "sub" / "a b").read_bytes() == data
+            _raised(lambda: session.put(here / "missing", f"{folder}/one"), TransferFailed)
+            _raised(lambda: session.put_tree(here / "missing", f"{folder}/tree"), TransferFailed)
+            _raised(lambda: session.get(f"{folder}/missing", here / "tail"), TransferFailed)
+            _raised(lambda: session.get_tree(f"{folder}/missing", here / "back"), TransferFailed)
+            assert session.get(f"{folder}/one", here / "again") == len(data)
+            assert (here / "tail").read_bytes() == data[-10:]
+        finally:
+            session.run(["rm", "-rf", folder])
+
+
+PORTABLE = (check_run, check_stop, check_copies)
+"""Those of :data:`CHECKS` that say nothing about a node's programs, so that a fake can keep them as well."""
+
+
 # -- connections and threads --------------------------------------------------------------------------------------
 
 
+@_promise
 def check_dial(opened: Opened, host: str, port: int) -> None:
     """``host:port`` as the node sees it must send back what it gets until we end; the port after it must be closed."""
     data = os.urandom(MIB)
     with opened() as session:
         with session.dial(host, port) as sock:
-            sender = threading.Thread(target=sock.sendall, args=(data,))
+            sender = threading.Thread(target=_sent, args=(sock, data))
             sender.start()
             got = bytearray()
-            while len(got) < len(data):
-                got += sock.recv(65536)
+            while len(got) < len(data) and (piece := sock.recv(65536)):
+                got += piece
             sender.join()
             assert bytes(got) == data
-        _raised(lambda: session.dial(host, port + 1), ConnectionError, Unreachable)
+        _raised(lambda: session.dial(host, port + 1).close(), ConnectionError, Unreachable)
 
 
+@_promise
 def check_threads(opened: Opened, here: Path) -> None:
     """32 threads on one session, each with commands and files of its own, and 100 commands at once."""
     with opened() as session, _folder(session) as folder:
@@ -378,6 +498,7 @@ def check_threads(opened: Opened, here: Path) -> None:
         assert echoes == [f"{n}\n" for n in range(100)]
 
 
+@_promise
 def check_cancelled_transfers(opened: Opened, here: Path) -> None:
     """A transfer that somebody cancels ends at once and leaves nothing beside its target."""
     with opened() as session, _folder(session) as folder:
@@ -418,6 +539,7 @@ CHECKS = (
     check_no_escape,
     check_threads,
     check_cancelled_transfers,
+    *PORTABLE,
 )
 """Those that need nothing but a session and a folder here."""
 
@@ -426,11 +548,23 @@ CHECKS = (
 
 
 def _raised(call: Callable[[], object], *kinds: type[E]) -> E:
-    try:
-        call()
-    except kinds as error:
-        return error
-    raise AssertionError(f"expected {' or '.join(k.__name__ for k in kinds)}")
+    wanted, came = " or ".join(k.__name__ for k in kinds), list[object]()
+
+    def work() -> None:
+        try:
+            came.append(call())
+        except BaseException as error:  # noqa: BLE001 - looked at below
+            came.append(error)
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True)
+    thread.start()
+    thread.join(_PATIENCE)
+    assert came, f"expected {wanted}, and it goes on"
+    if isinstance(came[0], kinds):
+        return came[0]
+    if isinstance(came[0], BaseException):
+        raise AssertionError(f"expected {wanted}, and it raised {came[0]!r}") from came[0]
+    raise AssertionError(f"expected {wanted}, and it returned {came[0]!r}")
 
 
 @contextlib.contextmanager
@@ -441,6 +575,11 @@ def _folder(session: Session) -> Iterator[str]:
     finally:
         with contextlib.suppress(NodeError, OutcomeUnknown):
             session.run(["rm", "-rf", "--", folder], check=False)
+
+
+def _sent(sock: socket.socket, data: bytes) -> None:
+    with contextlib.suppress(OSError):  # what came back tells
+        sock.sendall(data)
 
 
 def _numbers(process: Process) -> list[int]:
@@ -465,7 +604,7 @@ def _gone(session: Session, pids: list[int]) -> None:
 
 
 def _until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + _PATIENCE
     while not condition():
         assert time.monotonic() < end, what
         current().sleep(0.02)

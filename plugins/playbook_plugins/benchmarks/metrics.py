@@ -33,6 +33,7 @@ class MetricsReader:
         self.problems: list[str] = []
         self._block: list[str] | None = None
         self._size = 0
+        self._slipped = False
 
     def feed(self, line: str) -> None:
         """Look at one line."""
@@ -52,6 +53,11 @@ class MetricsReader:
             return
         if match := _LINE.search(line):
             self.values[match[1]] = number(match[2])
+        elif line.lstrip().startswith("METRIC:") and not self._slipped:
+            self._slipped = True  # once: a loop prints the same slip a thousand times
+            self.problems.append(
+                f"{line.strip()[:200]!r} is no METRIC:name=value, and is not read; so are others like it"
+            )
 
     def _take(self, text: str) -> None:
         try:

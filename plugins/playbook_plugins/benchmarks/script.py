@@ -25,9 +25,11 @@ from playbook_kernel.api import (
     TrialContext,
     field,
     frozen,
+    redact,
 )
 
 from playbook_plugins import older_places
+from playbook_plugins.text import is_file, leads_out
 
 from .metrics import MetricsReader, as_metrics
 
@@ -40,7 +42,7 @@ class Options:
     """``node``: ``local``, ``auto`` or ``remote`` (the first node of the scenario's services), or a node's name.
 
     ``result_paths``: what the script writes; relative ones lie in the scenario's folder (local) or in the node's
-    work_dir. ``env``: further variables. ``args``: arguments of the script.
+    work_dir, and the folder of each is made there. ``env``: further variables. ``args``: arguments of the script.
     """
 
     script: str = "run_test.sh"
@@ -63,7 +65,9 @@ class ScriptBenchmark(Benchmark[Options]):
         path = directory / self.options.script
         if not path.resolve().is_relative_to(directory.resolve()):
             return (f"script {self.options.script!r} leads out of {directory}",)
-        return () if path.is_file() else (f"{path}: there is no such script",)
+        if outside := [p for p in self.options.result_paths if leads_out(p)]:
+            return tuple(f"result_paths: {p!r} leads out of the folder that the script runs in" for p in outside)
+        return () if is_file(path) else (f"{path}: there is no such script",)
 
     def run(self, ctx: TrialContext, deployment: Deployment, load: Load) -> Measurement:
         name = self._node(ctx)
@@ -94,7 +98,9 @@ class ScriptBenchmark(Benchmark[Options]):
         base = PurePosixPath((ctx.nodes[node].work_dir if node else "") or str(folder))
         paths = [str(base / p) for p in self.options.result_paths]
         for path, given in zip(paths, self.options.result_paths, strict=True):
-            session.run(["mkdir", "-p", "--", path if given.endswith("/") else str(PurePosixPath(path).parent)])
+            folder_of = PurePosixPath(path) if given.endswith("/") else PurePosixPath(path).parent
+            if folder_of.is_relative_to(base) and not leads_out(given):
+                session.run(["mkdir", "-p", "--", str(folder_of)])
         endpoint = next(iter(deployment.endpoints.values()), None)
         env = {
             **self.options.env,
@@ -115,7 +121,7 @@ class ScriptBenchmark(Benchmark[Options]):
                 session.start(argv, env=env, cwd=str(base), timeout=self.options.timeout) as process,
             ):
                 for pipe, line in process.lines():
-                    file.write(line + "\n")
+                    file.write(redact(line) + "\n")
                     file.flush()
                     tail.append(line)
                     if pipe == "stdout":

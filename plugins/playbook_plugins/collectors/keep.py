@@ -7,20 +7,34 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from playbook_kernel.api import Artifact
+from playbook_kernel.api import Artifact, redact
 
-_UNSAFE = re.compile(r"[^\w.,=+@ -]", re.ASCII)
+_UNSAFE = re.compile(r"[^\w.,=+@ -]")
+_ENDING = re.compile(r"(?<=.)(?:\.[A-Za-z]\w{0,5})?\.\w{1,12}$")
+"""What tells the type of a file: ``.json``, and ``.tar.gz`` too."""
+_LONGEST = 120
+"""Bytes of a name."""
 
 
 def safe_name(name: str) -> str:
     """A file name that is safe everywhere; what was replaced makes no two names equal by accident.
 
-    >>> safe_name("a/b"), safe_name(".."), safe_name("plain.log")
-    ('a_b-c14cddc0', '_-a14a6a6d', 'plain.log')
+    >>> safe_name("a/b"), safe_name(".."), safe_name("结果.log"), safe_name("a:b.json")
+    ('a_b-c14cddc0', '_-5ec1f7e7', '结果.log', 'a_b-bd75638c.json')
     """
     clean = _UNSAFE.sub("_", name).strip(" .") or "_"
-    clean = clean[:120]
-    return clean if clean == name else f"{clean}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    if clean == name and len(name.encode()) <= _LONGEST:
+        return name
+    ending = found.group() if (found := _ENDING.search(clean)) else ""
+    stem = clean.removesuffix(ending).encode()[: _LONGEST - len(ending.encode())].decode(errors="ignore")
+    return f"{stem}-{hashlib.sha256(name.encode()).hexdigest()[:8]}{ending}"
+
+
+def clean(path: Path) -> None:
+    """Take known secrets out of a file that services wrote; it is left alone if there are none."""
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    if (without := redact(text)) != text:
+        path.write_bytes(without.encode("utf-8", "surrogateescape"))
 
 
 def free(path: Path) -> Path:

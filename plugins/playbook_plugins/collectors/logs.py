@@ -20,7 +20,7 @@ from playbook_kernel.api import (
 
 from playbook_plugins.deployment import composer_for, share_for
 
-from .keep import described, safe_name
+from .keep import clean, described, safe_name
 
 _MIB = 1024 * 1024
 _SYSTEM = (
@@ -69,8 +69,14 @@ class LogsCollector(Collector[Options]):
                 file = composer.logs(session, share, service.name, folder, limit=limit)
             except PlaybookError as error:
                 ctx.warn(f"the log of {service.name} could not be kept: {error}", node)
+                begun = folder / f"{service.name}.log"
+                if begun.is_file() and begun.stat().st_size:
+                    kept.append(
+                        described("log", begun, into, node=node, origin=service.name, note=f"broke off: {error}")
+                    )
                 continue
             if file is not None:
+                clean(file)
                 note = f"only its last {self.options.limit_mib} MiB" if file.stat().st_size >= limit else ""
                 kept.append(described("log", file, into, node=node, origin=service.name, note=note))
         status = folder / "service_states.txt"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from playbook_kernel.api import Artifact, Collector, Deployment, TrialContext
 
+from playbook_plugins.stats.samples import load
 from playbook_plugins.telemetry.options import FILE, KIND, SUMMARY, Options
-from playbook_plugins.telemetry.summary import load, summary
+from playbook_plugins.telemetry.summary import summary
 
 from .keep import described
 

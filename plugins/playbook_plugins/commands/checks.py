@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any, Literal
 
 from attrs import field, frozen
@@ -13,6 +16,7 @@ from playbook_kernel.api import (
     Composer,
     DriverRef,
     Node,
+    NodeError,
     PlaybookError,
     Session,
     Transport,
@@ -22,6 +26,7 @@ from playbook_kernel.api import (
 from playbook_plugins import discovery
 from playbook_plugins.deployment.choose import PREFERENCE
 from playbook_plugins.discovery import BUSY_WARN, CLOCK_WARN
+from playbook_plugins.kept import Kept, key_of
 
 CONNECT_SECONDS = 20.0
 LOOK_SECONDS = 40.0
@@ -56,7 +61,7 @@ class Verdict:
     data: Mapping[str, Any] = field(factory=dict)
 
 
-_fitted: dict[tuple[str, str, str], Verdict] = {}
+_fitted = Kept("fits")
 
 
 def examine(ctx: Context, node: Node) -> list[Verdict]:
@@ -137,26 +142,52 @@ def _accelerators(node: Node, found: list[Mapping[str, Any]]) -> Verdict:
 def _engine(ctx: Context, node: Node, session: Session, facts: Mapping[str, Any]) -> Verdict:
     """Whether a composer fits, by the same rule as deployment: what is asked for, or else Compose V2, then V1.
 
-    What fitted an engine of a version fits it again: of a node that is looked at twice, only the engine is asked.
+    What fitted an engine of a version, beside the same programs of Docker and Compose, fits it again, also in a later run.
+    Only what is good is kept; that the engine answers is seen each time, for its version is asked of itself.
     """
-    version = facts.get("docker")
-    known = (node.name, node.composer, str(version))
-    if version and known in _fitted:
-        return _fitted[known]
-    found = _fits(ctx, node, session, facts)
-    if version and found.status == "healthy":
-        _fitted[known] = found
+    began = time.monotonic()
+    drivers = [(n, ctx.build(Composer, DriverRef(n, node.composer_options))) for n in _candidates(node)]
+    version, tools = facts.get("docker"), facts.get(discovery.TOOLS)
+    key = ""
+    if version and tools:
+        where = [
+            node.name,
+            node.host,
+            node.composer_options,
+            facts.get("hostname"),
+            facts.get("kernel"),
+            facts.get("user"),
+        ]
+        key = key_of(version_of("playbook-kernel"), where, version, tools, [(n, _code(d)) for n, d in drivers])
+        if (known := _fitted.get(key)) is not None:
+            return Verdict(node.name, "engine", "healthy", str(known["detail"]), time.monotonic() - began)
+    found = _fits(node, session, facts, drivers)
+    if key and found.status == "healthy":
+        _fitted.put(key, {"detail": found.detail})
     return found
 
 
-def _fits(ctx: Context, node: Node, session: Session, facts: Mapping[str, Any]) -> Verdict:
+def _candidates(node: Node) -> list[str]:
     names = [node.composer] if node.composer != "auto" else [*PREFERENCE]
-    if node.composer == "auto" and node.transport.use == "local":
-        names.append("process")
+    return [*names, "process"] if node.composer == "auto" and node.transport.use == "local" else names
+
+
+def _code(driver: Composer[Any]) -> list[object]:
+    """What changes when a driver does: the files of its class and of those that it is made from."""
+    files = {getattr(sys.modules.get(c.__module__), "__file__", None) for c in type(driver).__mro__}
+    return [type(driver).__qualname__, *sorted((f, Path(f).stat().st_mtime_ns) for f in files if f)]
+
+
+def _fits(
+    node: Node, session: Session, facts: Mapping[str, Any], drivers: Sequence[tuple[str, Composer[Any]]]
+) -> Verdict:
     began = time.monotonic()
     reasons = []
-    for name in names:
-        why_not = ctx.build(Composer, DriverRef(name)).fit(session)
+    for name, driver in drivers:
+        try:
+            why_not = driver.fit(session)
+        except NodeError as error:
+            why_not = str(error)
         if why_not is None:
             version = f", Docker {facts['docker']}" if facts.get("docker") and name != "process" else ""
             return Verdict(node.name, "engine", "healthy", f"composer {name}{version}", time.monotonic() - began)

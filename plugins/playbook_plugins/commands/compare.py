@@ -32,7 +32,10 @@ def settings_options(function: Any) -> Any:
 @click.command(name="compare")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option(
-    "-b", "--baseline", metavar="NAME", help="Which of them the others are compared with.  [default: the first]"
+    "-b",
+    "--baseline",
+    metavar="NAME",
+    help="What they are compared with: one of them, or another run.  [default: the first]",
 )
 @click.option("-f", "--format", "form", type=click.Choice(["table", "json", "markdown", "html"]), default="table")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file instead of stdout.")
@@ -83,7 +86,7 @@ def compared(
 
     results = Path.cwd() / (options.get("results_dir") or (obj or {}).get("results_dir", "results"))
     variants = [variant(results, name) for name in names]
-    first = _chosen(variants, names, baseline)
+    first = variants[0] if baseline is None else _named(variants, names, baseline) or variant(results, baseline)
     others = [v for v in variants if v is not first]
     if not others:
         raise ConfigError(["one run alone cannot be compared"], hint="name two, or repeats of two: A,B C,D")
@@ -92,12 +95,8 @@ def compared(
     return [compare(first, other, settings, wanted) for other in others]
 
 
-def _chosen(variants: Sequence[Variant], names: Sequence[str], baseline: str | None) -> Variant:
-    from playbook_kernel.api import ConfigError
-
-    if baseline is None:
-        return variants[0]
-    for one, name in zip(variants, names, strict=True):
-        if baseline in (one.name, name) or baseline in {r.id for r in one.results}:
+def _named(variants: Sequence[Variant], names: Sequence[str], name: str) -> Variant | None:
+    for one, said in zip(variants, names, strict=True):
+        if name in (one.name, said) or name in {r.id for r in one.results}:
             return one
-    raise ConfigError([f"--baseline {baseline!r} is none of them"], hint=", ".join(v.name for v in variants))
+    return None

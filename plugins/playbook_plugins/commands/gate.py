@@ -47,18 +47,33 @@ def command(
     is beyond the limit but may be chance, the rule is undecided. RUN and the baseline may be repeats: A,B,C or 'nightly*'.
     Exit status: 0 good, 1 a rule fails, 2 the question is wrong.
     """  # fmt: skip
-    from playbook_plugins.compare.rules import Rule, judge
+    from playbook_kernel.api import ConfigError
+
+    from playbook_plugins.compare.rules import Rule, alone, judge
 
     made = [Rule.parse(r) for r in rules or ("worse",)]
     [comparison] = compared(obj, [baseline, run], None, options, also=[r.metric for r in made if r.metric])
     findings = judge(comparison, made)
+    if not findings:
+        raise ConfigError(
+            [f"there is nothing to check: {comparison.variant} and {comparison.baseline} have no metric in common"],
+            hint=f"`playbook-kernel compare {baseline} {run}` shows what each has",
+        )
     bad = [f for f in findings if f.outcome == "fail" or (strict and f.outcome == "undecided")]
-    for finding in findings:
+    for finding in findings if strict else alone(findings):
         if finding in bad or finding.outcome == "undecided":
             click.echo(
                 f"{'FAIL' if finding in bad else 'undecided'}  {finding.scenario}  [{finding.rule}]  {finding.text}"
             )
     click.echo(f"{len(findings)} checks, {len(bad)} failed: {comparison.variant} against {comparison.baseline}")
+    if any(d.repeats == (1, 1) for s in comparison.scenarios for d in s.differences) and any(
+        not r.limits for r in made
+    ):
+        assumed = f"{options.get('assumed_spread', 5.0):g} % is assumed (--assumed-spread)"
+        click.echo(
+            f"one run a side cannot tell a change from how runs differ by themselves, for which {assumed}: give repeats, "
+            "such as A,B,C --baseline D,E,F"
+        )
     if junit is not None:
         _write(junit, comparison.variant, findings, bad)
     if bad:

@@ -36,6 +36,7 @@ def command(
     playbook-kernel report --format html
     playbook-kernel report 20260101_120000_nightly --format junit --format github --output out
     """  # noqa: D301 - click wants the character
+    from playbook_plugins import seal
     from playbook_plugins.stats import runs
 
     known = {p.name: p for p in entry_points(group=GROUP)}
@@ -48,7 +49,9 @@ def command(
     into = output or folder
     into.mkdir(parents=True, exist_ok=True)
     for name in formats or ("html",):
-        for path in _reporter(known, name, folder).write(result, into):
+        written = [*_reporter(known, name, folder).write(result, into)]
+        seal.add(folder, written)
+        for path in written:
             click.echo(str(path))
 
 

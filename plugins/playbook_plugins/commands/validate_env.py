@@ -6,18 +6,10 @@ import re
 from typing import Any
 
 import click
-from playbook_kernel.api import (
-    CommandContext,
-    ConfigError,
-    Document,
-    Problems,
-    Scenario,
-    env_lines,
-    is_secret_name,
-    load_document,
-)
+from playbook_kernel.api import CommandContext, ConfigError, Problems, Scenario, is_secret_name
 
 from playbook_plugins import compose_file
+from playbook_plugins.text import Document, env_lines, load_document
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NUMBER = re.compile(r"[0-9.,]*")
@@ -91,7 +83,8 @@ def check(scenario: Scenario) -> dict[str, Any]:
 def undefined(scenario: Scenario, values: dict[str, str]) -> list[str]:
     """Variables that a compose file of the scenario wants, without a default, and that nobody gives."""
     wanted: set[str] = set()
-    for file in dict.fromkeys(s.definition for s in scenario.services):
+    named = dict.fromkeys(s.definition for s in scenario.services)
+    for file in (f for f in named if not f.stem.startswith("metadata")):  # that of services on a cluster
         wanted |= compose_file.referenced(dict(_raw(file).data))
     return sorted(wanted - set(values))
 

@@ -75,7 +75,10 @@ def variant(results: Path, text: str) -> Variant:
 
 
 def observe(variant: Variant, scenario: str, wanted: Iterable[str] | None, *, within: bool = True) -> Trials:
-    """What a variant shows of a scenario. ``wanted``: metrics by meaning, None: all; ``within``: read the records too."""
+    """What a variant shows of a scenario. ``wanted``: metrics by meaning, None: all; ``within``: read the records too.
+
+    With the usual ``MAIN``, a measurement without records of requests, such as a script's, shows all that it has.
+    """
     trials: list[tuple[Path, TrialResult]] = []
     total, reason = 0, ""
     for folder, result in zip(variant.folders, variant.results, strict=True):
@@ -85,6 +88,7 @@ def observe(variant: Variant, scenario: str, wanted: Iterable[str] | None, *, wi
             if s.scenario == scenario:
                 total += max(1, len(good))
                 reason = reason or (s.reason if s.status != "completed" else "")
+    usual = within and wanted is not None and set(MAIN) <= set(wanted)
     chosen = None if wanted is None else [meaning(w) for w in wanted]
     metrics: dict[str, list[Repeat]] = {}
     units: dict[str, str] = {}
@@ -93,7 +97,7 @@ def observe(variant: Variant, scenario: str, wanted: Iterable[str] | None, *, wi
         requests = records.of_trial(folder, trial) if within else None
         blocks = Blocks(requests) if requests is not None else None
         for name, metric in trial.measurement.metrics.items():
-            if chosen is None or meaning(name) in chosen:
+            if chosen is None or (usual and blocks is None) or meaning(name) in chosen:
                 error = blocks.relative_error(*_recorded(name)) if blocks else None
                 metrics.setdefault(name, []).append(Repeat(metric.value, error))
                 units[name] = metric.unit

@@ -31,8 +31,8 @@ def cells(one: Difference) -> list[str]:
     """A difference as a row of text."""
     before, after = one.repeats
     repeats = str(before) if before == after else f"{before}/{after}"
-    if one.repeats_needed:
-        repeats += f" (needs {one.repeats_needed})"
+    if one.advice:
+        repeats += f" (needs {one.advice})"
     return [
         one.metric, _value(one.before, one), _value(one.after, one), shown_change(one), shown_interval(one),
         f"{_SIGNS[one.verdict]} {one.verdict}", repeats,

@@ -42,6 +42,11 @@ class Rule:
     unit: str = ""
     scenario: str = "*"
 
+    @property
+    def limits(self) -> bool:
+        """Whether it looks at the new value alone."""
+        return bool(self.metric) and not self.relative
+
     @classmethod
     def parse(cls, text: str) -> Rule:
         """Read a rule. Raises ConfigError."""
@@ -55,6 +60,10 @@ class Rule:
             )
         value, unit = float(found["value"]), found["unit"] or ""
         relative = unit == "%" and found["value"][0] in "+-"
+        if found["value"][0] == "+" and not unit:
+            raise ConfigError(
+                [f"--fail-on {text!r}: +{value:g} of what?"], hint=f"a change: +{value:g}%, a limit: {value:g}"
+            )
         if unit == "%" and not relative and "share" not in found["metric"] and "percent" not in found["metric"]:
             raise ConfigError(
                 [f"--fail-on {text!r}: is {value:g}% a limit or a change?"], hint=f"a change has a sign: +{value:g}%"
@@ -110,7 +119,8 @@ def _judge(scenario: ScenarioComparison, rule: Rule) -> Iterator[Finding]:
                 outcome: Outcome = "undecided" if one.verdict == "cannot tell" else "pass"
                 yield Finding(scenario.scenario, f"{rule.text}: {one.metric}", outcome, said(one))
         elif one.metric == rule.metric or meaning(one.metric) == meaning(rule.metric):
-            yield Finding(scenario.scenario, rule.text, _outcome(one, rule), said(one))
+            text = _limit_said(one, rule) if rule.limits else said(one)
+            yield Finding(scenario.scenario, rule.text, _outcome(one, rule), text)
             return
 
 
@@ -127,9 +137,33 @@ def _outcome(one: Difference, rule: Rule) -> Outcome:
     return "fail" if one.real else "undecided"
 
 
+def _limit_said(one: Difference, rule: Rule) -> str:
+    """The value beside its limit, and what it was in the baseline."""
+    scale = 100.0 if one.unit == "%" and "share" in one.metric else 1.0
+    unit = "" if one.unit == "1" else f" {one.unit}"
+    limit = f"{rule.sign} {rule.limit * scale:g}{f' {rule.unit}' if rule.unit else unit}"
+    value, before = one.after * scale, one.before * scale
+    return f"{one.metric} is {value:.6g}{unit}, fails when {limit} (baseline: {before:.6g}{unit})"
+
+
+def alone(findings: Sequence[Finding]) -> list[Finding]:
+    """Findings as a person reads them: what `worse` leaves undecided is one line a scenario, not one a metric."""
+    made: list[Finding] = []
+    for scenario in dict.fromkeys(f.scenario for f in findings):
+        mine = [f for f in findings if f.scenario == scenario]
+        open_ones = [f for f in mine if f.outcome == "undecided" and _WORSE.match(f.rule)]
+        made += [f for f in mine if f not in open_ones or len(open_ones) == 1]
+        if len(open_ones) > 1:
+            names = ", ".join(f.text.partition(":")[0] for f in open_ones)
+            rule = open_ones[0].rule.partition(": ")[0]
+            text = f"{len(open_ones)} metrics differ by no more than chance may make: {names}"
+            made.append(Finding(scenario, rule, "undecided", text))
+    return made
+
+
 def said(one: Difference) -> str:
     """A difference in words."""
-    many = f", {one.repeats_needed} repeats a side would tell" if one.repeats_needed else ""
+    many = f", {one.advice} repeats a side would tell" if one.advice else ""
     note = f" ({one.note})" if one.note else ""
     return f"{one.metric}: {shown_change(one)}, 95% interval {shown_interval(one)}: {one.verdict}{many}{note}"
 

@@ -20,6 +20,8 @@ from .observed import Repeat
 
 Word = Literal["better", "worse", "same", "cannot tell", "differs"]
 MOST_REPEATS = 100
+_PROBABLY = 0.8
+"""How often the number of repeats that is advised would be enough."""
 
 
 @frozen
@@ -38,7 +40,7 @@ class Settings:
 class Difference:
     """``change``, ``low`` and ``high`` are relative (0.05: five percent more) unless ``absolute``.
 
-    ``repeats_needed``: how many a side would probably decide it; 0: no number up to 100 would, or it is decided.
+    ``repeats_needed``: how many a side would probably decide it, 101 if it takes more than 100; 0: it is decided.
     """
 
     metric: str
@@ -53,6 +55,11 @@ class Difference:
     repeats_needed: int = 0
     absolute: bool = False
     note: str = ""
+
+    @property
+    def advice(self) -> str:
+        """``repeats_needed`` in words; empty if it is decided."""
+        return f"over {MOST_REPEATS}" if self.repeats_needed > MOST_REPEATS else str(self.repeats_needed or "")
 
     @property
     def real(self) -> bool:
@@ -87,15 +94,13 @@ def difference(
     low, high = change - reach, change + reach
     margin = settings.margin * (abs(means[0]) if absolute else 1.0)
     word = _verdict(low, high, margin, metric, unit)
-    needed = 0
-    if word == "cannot tell":
-        needed = _needed(change, math.sqrt(sum(variances) / 2), margin, settings.confidence)
-        needed = needed if needed > max(len(before), len(after)) else 0
+    many = (len(before), len(after))
+    spread = math.sqrt(sum(variances) / 2)
+    needed = _needed(change, spread, margin, settings.confidence, max(many)) if word == "cannot tell" else 0
     shown = (change, low, high) if absolute else tuple(math.expm1(v) for v in (change, low, high))
     typical = [m if absolute else math.exp(m) for m in means]
     return Difference(
-        metric, unit, typical[0], typical[1], shown[0], shown[1], shown[2], word, (len(before), len(after)), needed,
-        absolute, note,
+        metric, unit, typical[0], typical[1], shown[0], shown[1], shown[2], word, many, needed, absolute, note,
     )  # fmt: skip
 
 
@@ -116,13 +121,17 @@ def _verdict(low: float, high: float, margin: float, metric: str, unit: str) -> 
     return "better" if (low > 0) == (way == "higher") else "worse"
 
 
-def _needed(change: float, spread: float, margin: float, confidence: float) -> int:
-    """Repeats a side whose interval would leave out zero, or lie within the margin, if the difference is as it seems."""
-    for repeats in range(2, MOST_REPEATS + 1):
-        reach = t_quantile((1 + confidence) / 2, 2 * repeats - 2) * spread * math.sqrt(2 / repeats)
+def _needed(change: float, spread: float, margin: float, confidence: float, had: int) -> int:
+    """Repeats a side whose interval would probably leave out zero, or lie within the margin, if the difference is as it seems.
+
+    More than those that were ``had``, for they have not decided it; one more than MOST_REPEATS if not even so many would.
+    """
+    for repeats in range(had + 1, MOST_REPEATS + 1):
+        df = 2 * repeats - 2
+        reach = (t_quantile((1 + confidence) / 2, df) + t_quantile(_PROBABLY, df)) * spread * math.sqrt(2 / repeats)
         if reach < abs(change) or abs(change) + reach <= margin:
             return repeats
-    return 0
+    return MOST_REPEATS + 1
 
 
 def share_difference(
@@ -142,4 +151,8 @@ def share_difference(
         low = high = 0.0
     else:
         word = "worse" if low > 0 else "better" if high < 0 else "same" if max(-low, high) <= 0.001 else "cannot tell"
-    return Difference(metric, "%", raw[0], raw[1], change, low, high, word, repeats, 0, absolute=True)
+    needed = 0
+    if word == "cannot tell":  # as if each repeat had as many as those that there are, on average
+        spread = math.sqrt(sum(p * (1 - p) / n * r for (p, n), r in zip(eased, repeats, strict=True)) / 2)
+        needed = _needed(change, spread, 0.001, settings.confidence, max(repeats))
+    return Difference(metric, "%", raw[0], raw[1], change, low, high, word, repeats, needed, absolute=True)

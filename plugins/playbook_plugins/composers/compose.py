@@ -12,6 +12,7 @@ from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from playbook_kernel.api import (
+    Attachment,
     Composer,
     Endpoint,
     NoOptions,
@@ -23,21 +24,23 @@ from playbook_kernel.api import (
     Share,
     State,
     TrialContext,
-    env_lines,
+    current,
 )
 
 from playbook_plugins import compose_file
 from playbook_plugins.compose_file import ComposeFile, ComposeService
+from playbook_plugins.text import env_lines
 
 from . import goodbye, staging
 from .engine import Engine, Look
 from .failures import failure
 
 LABEL = "playbook.trial"
-COMPOSE_SECONDS = 1800.0
 _SERVICE = "com.docker.compose.service"
 _EXITED = re.compile(r"\((\d+)\)")
+_ACTS = {"kill": "kill", "pause": "pause", "resume": "unpause"}
 _OF_ONE_SERVICE = ("image", "network", "start")
+_TRIES, _PAUSE = 3, 2.0
 _engines: WeakKeyDictionary[Session, Engine] = WeakKeyDictionary()
 _engines_lock = threading.Lock()
 
@@ -45,7 +48,10 @@ _engines_lock = threading.Lock()
 def engine_of(session: Session) -> Engine:
     """The engine behind a session, one for all callers."""
     with _engines_lock:
-        return _engines.setdefault(session, Engine(session))
+        found = _engines.get(session)
+        if found is None:
+            found = _engines[session] = Engine(session)
+        return found
 
 
 class ComposeBase(Composer[NoOptions]):
@@ -70,40 +76,55 @@ class ComposeBase(Composer[NoOptions]):
 
     def prepare(self, ctx: TrialContext, session: Session, share: Share) -> None:
         """Files and containers. What one service's container cannot be made for is told when that service starts."""
+        engine = engine_of(session)
+        engine.warm(len(share.services))  # connecting takes a moment, and staging and creating are one
+        engine.listen(share.project, health=any(c.probe.use == "docker" for s in share.services for c in s.checks))
         staging.put(ctx, session, share, self._overrides(share), _mounted(share))
         for definition, names in _by_definition(share).items():
             created = [n for n in names if not self._whole(share, n)]
             if created:
                 try:
-                    self._create(session, share, definition, created)
+                    self._create_patiently(session, share, definition, created)
                 except ServiceFailed as error:
                     if error.error_class not in _OF_ONE_SERVICE:
                         raise
                     ctx.log.warning("not everything could be created", node=share.node.name, error=str(error))
+        self._look(engine, share)
 
     def start(self, ctx: TrialContext, session: Session, share: Share, service: str) -> Mapping[str, Any]:
         node, definition = share.node.name, share.service(service).definition
         if self._whole(share, service):
             self._compose(session, share, definition, ["up", "-d", "--no-deps", "--no-build", service], [service])
         engine = engine_of(session)
-        ids = _ids(engine, share.project, service)
+        ids = self._known(engine, share, service) or self._ids(engine, share, service)
         if not ids:
             self._create(session, share, definition, [service])
-            ids = _ids(engine, share.project, service)
+            ids = self._ids(engine, share, service)
         if not ids:
             raise ServiceFailed(service, node, "Compose made no container for it", error_class="config")
         for container in ids:
-            reply = engine.call("POST", f"/containers/{container}/start")
+            reply = engine.start(share.project, service, container)
             if not reply.ok:
                 raise failure(service, node, reply.error)
-        return {"containers": ids}
+        return {"containers": list(ids)}
 
     def reset(self, ctx: TrialContext, session: Session, share: Share, service: str) -> None:
         engine = engine_of(session)
-        for container in _ids(engine, share.project, service):
+        for container in self._ids(engine, share, service):
             engine.call("DELETE", f"/containers/{container}", {"force": "1", "v": "1"})
         if not self._whole(share, service):
             self._create(session, share, share.service(service).definition, [service])
+
+    def _create_patiently(self, session: Session, share: Share, definition: Path, services: Sequence[str]) -> None:
+        """An engine that is being restarted answers a moment later, and creating what is there already harms nothing."""
+        for left in reversed(range(_TRIES)):
+            try:
+                self._create(session, share, definition, services)
+                break
+            except ServiceFailed as error:
+                if error.error_class != "engine" or not left:
+                    raise
+            current().sleep(_PAUSE)
 
     def _create(self, session: Session, share: Share, definition: Path, services: Sequence[str]) -> None:
         command = ["up", "--no-start", "--no-deps", "--no-build", *services]
@@ -113,13 +134,17 @@ class ComposeBase(Composer[NoOptions]):
         self, session: Session, share: Share, definition: Path, command: Sequence[str], services: Sequence[str]
     ) -> None:
         files = [staging.remote(share, definition.name), staging.override(share, definition)]
+        engine = engine_of(session)
         try:
-            self.compose(session, share, files, command)
+            with engine.answering():
+                self.compose(session, share, files, command)
         except PlaybookError as error:
             said = getattr(error, "stderr", "") or getattr(error, "stdout", "") or str(error)
             if error.error_class != "command":
                 raise
             raise failure(", ".join(services), share.node.name, said) from error
+        finally:
+            engine.seen.pop(share.project, None)  # there are other containers now
 
     def _whole(self, share: Share, service: str) -> bool:
         """Whether Compose itself must start a service: its start does more than starting a container."""
@@ -154,18 +179,27 @@ class ComposeBase(Composer[NoOptions]):
     def states(self, session: Session, share: Share) -> Mapping[str, State]:
         engine = engine_of(session)
         last, mark = engine.seen.get(share.project), engine.mark(share.project)
-        if last is None or not last.holds(mark):
-            last = engine.seen[share.project] = Look(mark, self._look(engine, share))
-        return last.states
+        return (last if last is not None and last.holds(mark) else self._look(engine, share)).states
 
-    def _look(self, engine: Engine, share: Share) -> Mapping[str, State]:
-        found: dict[str, State] = {s.name: State(s.name, "absent") for s in share.services}
+    def _look(self, engine: Engine, share: Share) -> Look:
+        mark = engine.mark(share.project)
+        states: dict[str, State] = {s.name: State(s.name, "absent") for s in share.services}
+        ids: dict[str, list[str]] = {}
         for container in engine.containers(share.project):
             name = container["Labels"].get(_SERVICE, "")
-            if name in found:
-                state = self._state(engine, name, container)
-                found[name] = _worse(found[name], state)
-        return found
+            if name in states:
+                states[name] = _worse(states[name], self._state(engine, name, container))
+                ids.setdefault(name, []).append(str(container["Id"]))
+        look = engine.seen[share.project] = Look(mark, states, ids)
+        return look
+
+    def _known(self, engine: Engine, share: Share, service: str) -> Sequence[str]:
+        """The containers of a service as they were last seen: Compose has not been called since."""
+        last = engine.seen.get(share.project)
+        return () if last is None else last.ids.get(service, ())
+
+    def _ids(self, engine: Engine, share: Share, service: str) -> Sequence[str]:
+        return self._look(engine, share).ids.get(service, ())
 
     def _state(self, engine: Engine, service: str, container: Mapping[str, Any]) -> State:
         said = str(container.get("Status", ""))
@@ -198,12 +232,13 @@ class ComposeBase(Composer[NoOptions]):
         return Endpoint(f"http://{share.node.host}:{port}") if port else None
 
     def logs(self, session: Session, share: Share, service: str, into: Path, *, limit: int) -> Path | None:
-        ids = _ids(engine_of(session), share.project, service)
+        ids = self._ids(engine_of(session), share, service)
         if not ids:
             return None
         script = 'n=$1; shift; for c in "$@"; do docker logs --timestamps "$c" 2>&1; done | tail -c "$n"'
         target = into / f"{service}.log"
-        with target.open("wb") as out, session.start(["sh", "-c", script, "-", limit, *ids], timeout=600) as process:
+        engine, words = engine_of(session), ["sh", "-c", script, "-", limit, *ids]
+        with target.open("wb") as out, engine.answering(), session.start(words, timeout=600) as process:
             for pipe, piece in process.chunks():
                 if pipe == "stdout":
                     out.write(piece)
@@ -236,9 +271,31 @@ class ComposeBase(Composer[NoOptions]):
         engine.close()  # what is left running on the node is looked for next
         return left
 
+    # -- faults on purpose ----------------------------------------------------------------------------------------
 
-def _ids(engine: Engine, project: str, service: str) -> list[str]:
-    return [str(c["Id"]) for c in engine.containers(project) if c["Labels"].get(_SERVICE) == service]
+    def disturb(self, session: Session, share: Share, service: str, act: Literal["kill", "pause", "resume"]) -> None:
+        engine = engine_of(session)
+        for container in self._ids(engine, share, service):
+            state = engine.inspect(container).get("State", {})
+            if not state.get("Running") or (bool(state.get("Paused")) != (act == "resume") and act != "kill"):
+                continue  # it is so already; older engines call that an error of theirs
+            reply = engine.call("POST", f"/containers/{container}/{_ACTS[act]}")
+            if not reply.ok and reply.status not in (404, 409):  # it has ended meanwhile
+                raise failure(service, session.node.name, reply.error)
+
+    def attachments(self, session: Session, share: Share, service: str) -> Sequence[Attachment]:
+        engine = engine_of(session)
+        found = []
+        for container in self._ids(engine, share, service):
+            said = engine.inspect(container)
+            mode = str(said.get("HostConfig", {}).get("NetworkMode", ""))
+            pid = 0 if mode == "host" else int(said.get("State", {}).get("Pid", 0))
+            if mode != "host" and not pid:
+                continue  # it does not run, and has no network
+            owner = engine.inspect(mode.removeprefix("container:")) if mode.startswith("container:") else said
+            networks = (owner.get("NetworkSettings", {}).get("Networks") or {}).values()
+            found.append(Attachment(pid, tuple(n["IPAddress"] for n in networks if n.get("IPAddress"))))
+        return found
 
 
 def _worse(one: State, other: State) -> State:

@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from attrs import define, field, frozen
-from playbook_kernel.api import CommandFailed, OutcomeUnknown, PlaybookError, Process, Session, State, current, within
+from attrs import define, evolve, field, frozen
+from playbook_kernel.api import (
+    Cancel,
+    Cancelled,
+    CommandFailed,
+    CommandTimeout,
+    NodeError,
+    OutcomeUnknown,
+    PhaseTimeout,
+    PlaybookError,
+    Process,
+    Session,
+    State,
+    current,
+    within,
+)
 
+LOOK_SECONDS, ACT_SECONDS, BRIEF_SECONDS = 30.0, 120.0, 5.0
+_REMEMBERED_SECONDS = 60.0
+_LOOK_AGAIN_SECONDS = 15.0
+_HINT = "is dockerd at work there? `docker ps` on the node shows it; its own log says why not"
+_ID = re.compile(r"[0-9a-f]{64}")
 _LIFE_SECONDS = 24 * 3600.0
 _HANGUP_SECONDS = 2.0
 _AGAIN_SECONDS = 1.0
 _TRUST_SECONDS = 5.0
+_WAS_SO = 304
 _SETTLE_SECONDS = 3.0
 """The engine tells of a container's end before its own list of containers does: cleaning up lies between."""
 
 _EVENTS = [
-    "create", "start", "restart", "die", "oom", "kill", "stop", "pause", "unpause", "destroy", "health_status",
+    "start", "restart", "die", "oom", "kill", "stop", "pause", "unpause", "destroy",
 ]  # fmt: skip
 MOST_CHANNELS = 4
 """A connection takes one of the few sessions that a node's sshd allows; two are left to others, with one for news."""
@@ -44,10 +66,9 @@ class Reply:
         return str(message or f"status {self.status}")
 
 
-class EngineDown(PlaybookError):
-    """The node's engine does not answer."""
+class EngineDown(NodeError):
+    """The node's engine does not answer, or not in time."""
 
-    exit_code = 4
     error_class = "engine"
 
 
@@ -57,6 +78,8 @@ class Look:
 
     mark: int | None
     states: Mapping[str, State]
+    ids: Mapping[str, Sequence[str]] = field(factory=dict)
+    """By service, its containers."""
     at: float = field(factory=time.monotonic)
 
     def holds(self, mark: int | None) -> bool:
@@ -66,9 +89,11 @@ class Look:
 
 @define(eq=False)
 class Channel:
-    """One connection to the engine; for one caller at a time."""
+    """One connection to the engine; for one caller at a time. ``until``: when it ends by itself, monotonic."""
 
+    node: str
     process: Process
+    until: float
     _data: bytearray = field(factory=bytearray)
     _errors: bytearray = field(factory=bytearray)
     _pieces: Any = None
@@ -96,7 +121,7 @@ class Channel:
         self.process.write(f"GET {path} HTTP/1.1\r\nHost: docker\r\n\r\n".encode())
         status, _ = self._head()
         if status != 200:
-            raise EngineDown(f"it answers {path} with status {status}")
+            raise EngineDown(self.node, f"its engine answers {path} with status {status}")
         yield b""
         while True:
             taken, self._data = bytes(self._data), bytearray()
@@ -125,7 +150,7 @@ class Channel:
                 return
             self._errors += piece
         said = self._errors.decode("utf-8", "replace").strip()
-        raise EngineDown(said.splitlines()[-1] if said else "the engine hung up")
+        raise EngineDown(self.node, said.splitlines()[-1] if said else "its engine hung up", hint=_HINT)
 
     def _until(self, end: bytes) -> bytes:
         while (at := self._data.find(end)) == -1:
@@ -148,6 +173,8 @@ class News:
 
     open: Callable[[], Channel]
     path: str
+    expected: set[str]
+    """Containers that we start ourselves: of that their start is no news."""
     _count: int = 0
     _died: float = -1e9
     _live: bool = False
@@ -187,16 +214,26 @@ class News:
                 for piece in channel.listen(self.path):
                     if self._closing:
                         return
-                    if b'"die"' in tail + piece:
-                        self._died = time.monotonic()
-                    tail = piece[-4:]
-                    self._count += 1
+                    *lines, tail = (tail + piece).split(b"\n")
+                    for line in lines:
+                        self._hear(line)
                     self._live = True
         except (PlaybookError, OSError, ValueError, IndexError):
             pass  # whoever asks looks for himself then, and learns what is wrong
         finally:
             self._live = False
             self._ended = time.monotonic()
+
+    def _hear(self, line: bytes) -> None:
+        if not line.startswith(b"{"):
+            return  # the length of a piece
+        said = json.loads(line)
+        if said["Action"] == "start" and said["Actor"]["ID"] in self.expected:
+            self.expected.discard(said["Actor"]["ID"])
+            return
+        if said["Action"] == "die":
+            self._died = time.monotonic()
+        self._count += 1
 
 
 def _query(words: Mapping[str, Any]) -> str:
@@ -214,13 +251,18 @@ class Engine:
     _lock: threading.Lock = field(factory=threading.Lock)
     _free: threading.Semaphore = field(factory=lambda: threading.Semaphore(MOST_CHANNELS))
     _news: dict[str, News] = field(factory=dict)
+    _frozen: float = -1e9
+    _events: dict[str, list[str]] = field(factory=dict)
+    _acts: int = 0
+    _ours: set[str] = field(factory=set)
     seen: dict[str, Look] = field(factory=dict)
     """By project, the last look at it."""
 
     def call(self, method: str, path: str, query: Mapping[str, Any] | None = None, body: Any = None) -> Reply:
         """Make one call. ``query`` values that are not texts are sent as JSON.
 
-        Raises EngineDown when the engine does not answer, and what the session raises.
+        Each call has a deadline of its own: ACT_SECONDS to act, LOOK_SECONDS to look, or BRIEF_SECONDS soon after another
+        has passed. Raises EngineDown, and what the session raises.
         """
         target = path + _query(query or {})
         while not self._free.acquire(timeout=0.2):
@@ -231,28 +273,96 @@ class Engine:
             self._free.release()
 
     def _call(self, method: str, target: str, body: Any) -> Reply:
+        seconds = ACT_SECONDS
+        if method == "GET":
+            lately = time.monotonic() - self._frozen < _REMEMBERED_SECONDS
+            seconds = BRIEF_SECONDS if lately else LOOK_SECONDS
         with self._lock:
             channel = self._idle.pop() if self._idle else None
+        if channel is not None and channel.until < time.monotonic() + seconds:
+            channel.process.kill()  # it was opened by a phase that had less time
+            channel = None
         fresh = channel is None
         channel = channel or self._open()
         try:
-            reply = channel.ask(method, target, body)
-        except (EngineDown, OutcomeUnknown, CommandFailed) as error:
+            with within(seconds):
+                reply = channel.ask(method, target, body)
+        except (EngineDown, OutcomeUnknown, CommandFailed, PhaseTimeout) as error:
             channel.process.kill()
             self._hang_up()
+            current().check()  # the phase's own time may be over
+            if isinstance(error, (CommandTimeout, PhaseTimeout)):
+                self._frozen = time.monotonic()
+                what = f"{method} {_ID.sub(lambda m: m[0][:12], target.partition('?')[0])}"
+                raise EngineDown(
+                    self.session.node.name, f"its engine did not answer {what} within {seconds:g} s", hint=_HINT
+                ) from error
             if not fresh and method == "GET":
                 return self._call(method, target, body)  # it was idle for long, and asking twice harms nothing
             if isinstance(error, CommandFailed):
-                raise EngineDown(f"{self.session.node.name}: the engine does not answer") from error
-            if isinstance(error, EngineDown):
-                raise EngineDown(f"{self.session.node.name}: {error}", hint="is dockerd at work there?") from error
+                raise EngineDown(self.session.node.name, "its engine does not answer", hint=_HINT) from error
             raise
         except BaseException:
             channel.process.kill()
             raise
+        self._frozen = -1e9
         with self._lock:
             self._idle.append(channel)
+            self._acts += method != "GET"
         return reply
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """Run a command that may rightly take long (it pulls an image), as long as the engine answers meanwhile.
+
+        Raises EngineDown when it does not.
+        """
+        outer, inner, over = current(), Cancel(), threading.Event()
+        trouble: list[EngineDown] = []
+
+        def watch() -> None:
+            while not over.wait(_LOOK_AGAIN_SECONDS):
+                try:
+                    self.call("GET", "/_ping")
+                except EngineDown as error:
+                    trouble.append(error)
+                    inner.set(str(error))
+                except PlaybookError:
+                    return  # the command itself will learn it
+
+        thread = threading.Thread(
+            target=contextvars.copy_context().run, args=(watch,), daemon=True, name="engine-watch"
+        )
+        with outer.cancel.watching(lambda: inner.set(outer.cancel.reason)):
+            thread.start()
+            try:
+                with within(cancel=inner):
+                    yield
+            except Cancelled:
+                outer.check()
+                raise trouble[0] if trouble else Cancelled(inner.reason) from None
+            finally:
+                over.set()
+
+    def start(self, project: str, service: str, container: str) -> Reply:
+        """Start a container; if nothing else happened meanwhile, the last look holds on, with it running."""
+        last, before = self.seen.get(project), self.mark(project)
+        self._ours.add(container)
+        reply = self.call("POST", f"/containers/{container}/start")
+        if not reply.ok or reply.status == _WAS_SO:
+            self._ours.discard(container)
+        elif last is None or before is None or len(last.ids.get(service, ())) != 1:
+            pass
+        elif last.holds(before) and self.mark(project) == before + 1:
+            state = State(service, "running", detail="it has just been started", handle={"container": container})
+            self.seen[project] = evolve(last, mark=before + 1, states={**last.states, service: state})
+        return reply
+
+    def warm(self, calls: int) -> None:
+        """Connect ahead for so many calls at once. Raises what the session raises."""
+        opened = [self._open() for _ in range(min(calls, MOST_CHANNELS) - len(self._idle))]
+        with self._lock:
+            self._idle += opened
 
     def close(self) -> None:
         """Hang up; the next call opens a new connection."""
@@ -270,17 +380,26 @@ class Engine:
 
     def _open(self) -> Channel:
         command = ["docker", "system", "dial-stdio"]
-        return Channel(self.session.start(command, stdin=True, timeout=_LIFE_SECONDS))
+        until = time.monotonic() + (current().timeout(_LIFE_SECONDS) or 0.0)
+        process = self.session.start(command, stdin=True, timeout=_LIFE_SECONDS)
+        return Channel(self.session.node.name, process, until)
+
+    def listen(self, project: str, *, health: bool) -> None:
+        """From now on hear what happens to a project's containers; of their ``health`` only if somebody asks for that."""
+        self._events[project] = [*_EVENTS, "health_status"] if health else _EVENTS
+        self.mark(project)
 
     def mark(self, project: str) -> int | None:
         """A number that changes when anything happens to a container of a project; None: it is not known."""
         with self._lock:
             news = self._news.get(project)
             if news is None or news.stale:
-                filters = {"type": ["container"], "event": _EVENTS, "label": [f"com.docker.compose.project={project}"]}
-                news = self._news[project] = News(self._open, "/events" + _query({"filters": filters}))
+                events = self._events.get(project, [*_EVENTS, "health_status"])
+                filters = {"type": ["container"], "event": events, "label": [f"com.docker.compose.project={project}"]}
+                path = "/events" + _query({"filters": filters})
+                news = self._news[project] = News(self._open, path, self._ours)
                 news.start()
-        return news.mark
+        return None if news.mark is None else news.mark + self._acts  # what we do is news before it is heard of
 
     def containers(self, project: str) -> list[dict[str, Any]]:
         """Every container of a compose project, also those that have ended."""
@@ -308,5 +427,5 @@ class Engine:
     def _list(self, path: str, query: Mapping[str, Any]) -> list[dict[str, Any]]:
         reply = self.call("GET", path, query)
         if not reply.ok:
-            raise EngineDown(f"{self.session.node.name}: {reply.error}")
+            raise EngineDown(self.session.node.name, f"its engine: {reply.error}", hint=_HINT)
         return list(reply.body or [])

@@ -15,6 +15,13 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "image",
         "load or push the image, or mend its name",
     ),
+    (r"toomanyrequests|tls handshake timeout|connection reset by peer|unexpected eof", "network", ""),
+    # What an engine says of a registry that it could not ask, which it does only for an image that the node does not have.
+    (
+        r'(?:get|head) "?https?://[^ "]+/v2/',
+        "image",
+        "the node has not got the image: load it there, or mend the node's way to the registry (DNS, proxy, docker login)",
+    ),
     (r"port is already allocated|address already in use", "start", "something else on the node uses that port"),
     (r"no space left on device", "node", "free some disk on the node"),
     (
@@ -24,20 +31,19 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ),
     (r"could not find an available.* address pool", "node", "remove unused networks: docker network prune"),
     (
-        r"cannot connect to the docker daemon|is the docker daemon running|connection refused.*docker",
+        (
+            r"cannot connect to the docker daemon|is the docker daemon running|connection refused.*docker"
+            r"|error while fetching server api version|couldn't connect to docker daemon|error during connect"
+        ),
         "engine",
-        "start dockerd",
+        "start dockerd; its own log on the node says why it ended",
     ),
     (
         r"permission denied.*docker\.sock|permission denied while trying to connect",
         "config",
         "add the user to group docker",
     ),
-    (
-        r"toomanyrequests|tls handshake timeout|temporary failure in name resolution|i/o timeout|no such host",
-        "network",
-        "",
-    ),
+    (r"temporary failure in name resolution|i/o timeout|no such host", "network", ""),
     (
         r"is invalid because|unsupported config option|yaml|additional propert|undefined (?:volume|network|service)",
         "config",

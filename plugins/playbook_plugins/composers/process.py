@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from playbook_kernel.api import (
+    Attachment,
     Composer,
     Endpoint,
     NoOptions,
@@ -20,18 +22,18 @@ from playbook_kernel.api import (
     Share,
     State,
     TrialContext,
-    env_lines,
 )
 
 from playbook_plugins import compose_file
 from playbook_plugins.compose_file import ComposeService
+from playbook_plugins.text import env_lines
 
 _ROOT = "/tmp"  # noqa: S108 - the one folder that every POSIX node has; ours in it is made with mkdir and mode 700
 
 # $1 the service's files without ending, then its command. The wrapper stays to write the exit status down.
 _START = """\
 f=$1; shift
-rm -f -- "$f.exit"
+rm -f -- "$f.exit" "$f.pid"
 setsid sh -c '
 f=$1; shift
 echo $$ >"$f.pid"
@@ -42,7 +44,7 @@ while kill -0 $c 2>/dev/null; do wait $c; s=$?; done
 echo $s >"$f.exit.part"; mv -- "$f.exit.part" "$f.exit"
 ' playbook-service "$f" "$@" >>"$f.log" 2>&1 </dev/null &
 i=0
-while [ ! -s "$f.pid" ] && [ $i -lt 100 ]; do sleep 0.02; i=$((i+1)); done
+while [ ! -s "$f.pid" ] && [ $i -lt 500 ]; do sleep 0.02; i=$((i+1)); done
 cat -- "$f.pid"
 """
 
@@ -75,6 +77,21 @@ for s in "$@"; do [ -s "$s.pid" ] && read -r p <"$s.pid" && kill -KILL -"$p" 2>/
 :
 """
 _GRACE_TENTHS = 80
+
+# Sends the signal $1 to all of the session that the service $2 (its files without ending) runs in, but for its wrapper.
+_DISTURB = """\
+signal=$1 f=$2
+[ -s "$f.pid" ] && [ ! -s "$f.exit" ] || exit 0
+read -r wrapper <"$f.pid"
+for stat in /proc/[0-9]*/stat; do
+  read -r line 2>/dev/null <"$stat" || continue
+  p=${stat#/proc/} p=${p%/stat}
+  set -- ${line##*) }
+  [ "$4" = "$wrapper" ] && [ "$p" != "$wrapper" ] && kill -"$signal" "$p" 2>/dev/null
+done
+:
+"""
+_SIGNALS = {"kill": "KILL", "pause": "STOP", "resume": "CONT"}
 
 
 class ProcessComposer(Composer[NoOptions]):
@@ -160,6 +177,12 @@ class ProcessComposer(Composer[NoOptions]):
     def residue(self, session: Session, project: str) -> Sequence[Residue]:
         alive = [row.split("\t") for row in _rows(session, project) if row.endswith("\talive")]
         return [Residue(session.node.name, "process", pid, service) for service, pid, _ in alive]
+
+    def disturb(self, session: Session, share: Share, service: str, act: Literal["kill", "pause", "resume"]) -> None:
+        session.run(["sh", "-c", _DISTURB, "-", _SIGNALS[act], f"{_folder(share.project)}/{service}"])
+
+    def attachments(self, session: Session, share: Share, service: str) -> Sequence[Attachment]:
+        return [Attachment()]
 
 
 def _folder(project: str) -> str:

@@ -9,19 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from playbook_kernel.api import Problems, Session, Share
+from playbook_kernel.api import CommandTimeout, Completed, Problems, Session, Share, current
 
 from playbook_plugins.compose_file import ComposeFile, ComposeService
 
 from . import staging
-from .compose import COMPOSE_SECONDS, ComposeBase
+from .compose import ComposeBase
+from .engine import LOOK_SECONDS, EngineDown
 
 
 class ComposeV1(ComposeBase):
     """docker-compose 1.x."""
 
     def fit(self, session: Session) -> str | None:
-        done = session.run(["docker-compose", "version", "--short"], check=False, timeout=30)
+        done = told(session, ["docker-compose", "version", "--short"])
         if done.status:
             return "no docker-compose"
         if not done.text.strip().startswith("1."):
@@ -34,7 +35,7 @@ class ComposeV1(ComposeBase):
             argv += ["--env-file", staging.remote(share, ".env")]
         for file in files:
             argv += ["-f", file]
-        session.run([*argv, *command], timeout=COMPOSE_SECONDS)
+        session.run([*argv, *command], env=_ENVIRONMENT, timeout=_SECONDS)
 
     def starts_by_itself(self, file: ComposeFile, service: ComposeService) -> bool:
         """V1 creates a container on one network, and connects it to others, and links it, when it starts it."""
@@ -81,10 +82,25 @@ class ComposeV1(ComposeBase):
                 )  # fmt: skip
 
 
+_SECONDS = 1800.0
+_ENVIRONMENT = {"COMPOSE_IGNORE_ORPHANS": "true"}
+"""Its look for orphans inspects each container of the project, and ends with "No such container" at one that is being made."""
+
+
 def engine_trouble(session: Session) -> str | None:
-    """Why the node's engine cannot be used, or None."""
-    done = session.run(["docker", "version", "--format", "{{.Server.Version}}"], check=False, timeout=30)
+    """Why the node's engine cannot be used, or None. Raises EngineDown."""
+    done = told(session, ["docker", "version", "--format", "{{.Server.Version}}"])
     if done.ok:
         return None
     said = (done.errors.strip() or done.text.strip()).splitlines()
     return said[-1] if said else "its engine does not answer"
+
+
+def told(session: Session, argv: Sequence[str]) -> Completed:
+    """What a short command of the docker client says: it waits for its engine. Raises EngineDown when that takes too long."""
+    try:
+        return session.run(argv, check=False, timeout=LOOK_SECONDS)
+    except CommandTimeout as error:
+        current().check()
+        name = session.node.name
+        raise EngineDown(name, f"its engine did not answer `{argv[0]} {argv[1]}` within {LOOK_SECONDS:g} s") from error

@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from playbook_kernel.api import CommandFailed, Session, Share
+from playbook_kernel.api import CommandFailed, Session, Share, current
 
 from playbook_plugins.compose_file import ComposeFile, ComposeService
 
 from . import staging
 from .compose import ComposeBase
-from .v1 import engine_trouble
+from .v1 import engine_trouble, told
 
 
 class ComposeV2(ComposeBase):
     """docker compose 2.x, the plugin of the docker command."""
 
     def fit(self, session: Session) -> str | None:
-        done = session.run(["docker", "compose", "version", "--short"], check=False, timeout=30)
+        done = told(session, ["docker", "compose", "version", "--short"])
         if done.status:
             return "no docker compose"
         return engine_trouble(session)
@@ -57,6 +57,7 @@ class ComposeV2(ComposeBase):
                     quiet=True, color=False,
                 )  # fmt: skip
             except DockerException as error:
+                current().check()  # whoever ended the command has the reason
                 # its text holds the whole command line, which may hold secrets; ours holds what the command said
                 said = "\n".join(str(getattr(error, k, "") or "") for k in ("stdout", "stderr"))
                 with contextlib.suppress(AttributeError):

@@ -26,18 +26,27 @@ def discover(ctx: TrialContext, node: Node, session: Session) -> dict[str, Fact]
     names = [node.composer] if node.composer != "auto" else [*PREFERENCE]
     if node.composer == "auto" and node.transport.use == "local":
         names.append("process")
-    reasons = []
+    reasons: list[str] = []
+    frozen: NodeError | None = None
     for name in names:
         try:
-            composer = _built(ctx, name)
+            composer = _built(ctx, name, node)
         except DriverNotFound:
             if node.composer != "auto":
                 raise
             continue
-        why_not = composer.fit(session)
+        try:
+            why_not = composer.fit(session)
+        except NodeError as error:
+            if error.error_class != "engine":
+                raise
+            frozen = error
+            continue
         if why_not is None:
             return {"composer": name}
         reasons.append(f"{name}: {why_not}")
+    if frozen is not None:
+        raise frozen
     raise NodeError(
         node.name,
         "cannot bring services up: " + "; ".join(reasons),
@@ -53,7 +62,7 @@ def composer_for(ctx: TrialContext, node: str) -> Composer[object]:
         name = str(marks[0].data["composer"]) if marks else ctx.nodes[node].composer
     if name == "auto":
         raise PlaybookError(f"{node}: it is not known which composer serves it")
-    return _built(ctx, name)
+    return _built(ctx, name, ctx.nodes[node])
 
 
 def share_for(ctx: TrialContext, node: str) -> Share:
@@ -69,8 +78,9 @@ def share_for(ctx: TrialContext, node: str) -> Share:
     )
 
 
-def _built(ctx: TrialContext, name: str) -> Composer[object]:
-    made: dict[str, Composer[object]] = ctx.stash.setdefault(_STASH, {})
-    if name not in made:
-        made[name] = ctx.build(Composer, DriverRef(name))
-    return made[name]
+def _built(ctx: TrialContext, name: str, node: Node) -> Composer[object]:
+    made: dict[tuple[str, str], Composer[object]] = ctx.stash.setdefault(_STASH, {})
+    key = (name, node.name if node.composer_options else "")
+    if key not in made:
+        made[key] = ctx.build(Composer, DriverRef(name, node.composer_options))
+    return made[key]

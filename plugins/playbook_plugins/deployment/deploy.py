@@ -16,8 +16,8 @@ from playbook_kernel.api import (
     Endpoint,
     Instance,
     NodeError,
-    Outcome,
     PlaybookError,
+    PluginError,
     Scenario,
     Service,
     ServiceChanged,
@@ -26,11 +26,13 @@ from playbook_kernel.api import (
     TrialContext,
     current,
     run_all,
-    run_ready_first,
     within,
 )
 
+from . import retries
 from .choose import composer_for, share_for
+from .evidence import with_evidence
+from .order import Outcome, run_ready_first
 from .ports import refuse_taken
 from .readiness import endpoint_from_checks, wait_ready
 from .watch import Watch
@@ -107,7 +109,7 @@ class _Deploy:
             self._attempts[key(service.name, node)] = attempt
             self._tell(service, node, "starting", attempt=attempt)
             try:
-                with within(retry.timeout(failed_by, self.scenario.timeouts.service)):
+                with within(retries.timeout(retry, failed_by, self.scenario.timeouts.service)):
                     if attempt > 1:
                         watch.composer.reset(self.ctx, watch.session, watch.share, service.name)
                     handle = watch.composer.start(self.ctx, watch.session, watch.share, service.name)
@@ -116,8 +118,8 @@ class _Deploy:
             except PlaybookError as error:
                 current().check()
                 failed = self._blamed(error, service, node)
-                failed_by = retry.class_of(failed.error_class, str(failed))
-                if attempt > retry.further(failed_by):
+                failed_by = retries.class_of(retry, failed.error_class, str(failed))
+                if attempt > retries.further(retry, failed_by):
                     self._tell(service, node, "failed", str(failed), attempt=attempt)
                     raise failed from error
                 self._tell(service, node, "retrying", str(failed), attempt=attempt)
@@ -130,12 +132,12 @@ class _Deploy:
 
     def _blamed(self, error: PlaybookError, service: Service, node: str) -> PlaybookError:
         """Say which service it was, and what it printed last, unless that is said already."""
-        if isinstance(error, NodeError):
+        if isinstance(error, (NodeError, PluginError)):
             return error
         if not isinstance(error, ServiceFailed):
             kind = "start" if isinstance(error, CommandFailed) and error.error_class == "command" else error.error_class
             error = ServiceFailed(service.name, node, str(error), error_class=kind, hint=error.hint)
-        return error
+        return with_evidence(error, self._watches[node], service)
 
     def _raise_if_failed(self, outcomes: Mapping[str, Outcome[Any]], by_key: Mapping[str, tuple[Service, str]]) -> None:
         for name, outcome in outcomes.items():

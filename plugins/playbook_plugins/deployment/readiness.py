@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import signal
 import time
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
@@ -26,16 +26,16 @@ from playbook_kernel.api import (
     within,
 )
 
-from .choose import composer_for, share_for
-from .watch import Watch
+from playbook_plugins.web import refuses
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
-TICK = 0.05
-LATE = 0.04
-"""A wait that took a while may be noticed as over later by this part of it: so much lies between two looks."""
+from .choose import composer_for, share_for
+from .watch import TICK, Watch, pause
 
 SETTLE = 1.0
 """Seconds that a service must have run when nothing but its state is asked: one that exits at once runs at first, too."""
+
+LOOK_AGAIN = 5.0
+"""Seconds after which a service is looked at anew even if nothing seems to have happened to it."""
 
 CRASH_LOOP = 3
 """So many restarts by the engine while we wait mean that it will never be ready."""
@@ -55,9 +55,11 @@ def wait_ready(ctx: TrialContext, watch: Watch, service: Service, started: Calla
     patience = min(policy.timeout, policy.grace + (policy.retries + 1) * policy.interval)
     seen = "it did not start"
     probes = [(c, ctx.build(Probe, c.probe)) for c in service.checks if c.required] if policy.enabled else []
+    addresses = [a for _, p in probes if (a := p.address(watch.session.node.host))]
     settle = SETTLE if all(c.probe.use == "docker" for c, _ in probes) else 0.0
     running_since: float | None = None
     while True:
+        refused = None
         state = watch.state(service.name)
         if state.status != "running":
             running_since = None
@@ -69,6 +71,8 @@ def wait_ready(ctx: TrialContext, watch: Watch, service: Service, started: Calla
             if state.status == "exited":
                 return state
             seen = state.detail or f"it is {state.status}"
+        elif refused := next((a for a in addresses if state.status == "running" and refuses(*a)), None):
+            seen = f"nothing accepts connections at {refused[0]}:{refused[1]} (connection refused)"
         elif state.status == "running":
             bad = next((h for c, p in probes if not (h := _ask(ctx, c, p, service, watch.session, state)).ok), None)
             if bad is None and time.monotonic() - (running_since or began) >= settle:
@@ -82,23 +86,40 @@ def wait_ready(ctx: TrialContext, watch: Watch, service: Service, started: Calla
         if late or waited > patience:
             how = "at the first failure after its grace period" if late else f"within {waited:.0f} s"
             raise ServiceFailed(service.name, node, f"not ready {how}: {seen}", error_class="health")
-        current().sleep(_to_tick(min(FIRST_PAUSE + waited * LATE, LONGEST_PAUSE)))
-
-
-def _to_tick(pause: float) -> float:
-    """A pause that ends at a moment common to all who wait: waking up together costs a fifth less."""
-    now = time.monotonic()
-    return math.ceil((now + pause) / TICK) * TICK - now
+        if refused:
+            over = policy.grace if policy.abort and waited <= policy.grace else patience
+            watch.until_open(service.name, refused, began, min(over - waited + TICK, LOOK_AGAIN))
+        else:
+            current().sleep(pause(waited))
 
 
 def _refuse(state: State, service: Service, node: str) -> None:
     if state.status == "exited" and not (service.one_shot and state.exit_code == 0):
-        why = "was killed for want of memory" if state.oom_killed else f"exited with {state.exit_code}"
-        raise ServiceFailed(service.name, node, why + (f": {state.detail}" if state.detail else ""))
+        why = f"exited with {state.exit_code}" + _signal(state.exit_code)
+        hint = None
+        if state.oom_killed:
+            why = f"was killed for want of memory: it {why}"
+            hint = "give it more (mem_limit, deploy.resources.limits.memory, or a node with more), or make it need less"
+        raise ServiceFailed(service.name, node, why + (f": {state.detail}" if state.detail else ""), hint=hint)
     if state.restarts >= CRASH_LOOP:
-        raise ServiceFailed(service.name, node, f"restarts again and again ({state.restarts} times): {state.detail}")
+        why = (
+            f"restarts again and again ({state.restarts} times), last with {state.exit_code}{_signal(state.exit_code)}"
+        )
+        hint = "`restart:` of the compose file hides why it ends; what it said last tells"
+        raise ServiceFailed(service.name, node, f"{why}: {state.detail}", hint=hint)
     if state.status == "paused":
-        raise ServiceFailed(service.name, node, "is paused")
+        hint = f"somebody paused its container: `docker unpause {state.handle.get('container', '')[:12]}` on {node}"
+        raise ServiceFailed(service.name, node, "is paused", hint=hint)
+
+
+def _signal(code: int | None) -> str:
+    """`` (SIGKILL)`` for the status of a process that a signal ended.
+
+    >>> _signal(137), _signal(3)
+    (' (SIGKILL)', '')
+    """
+    names = {128 + s.value: s.name for s in signal.Signals}
+    return f" ({names[code]})" if code in names else ""
 
 
 def _ask(
@@ -154,13 +175,17 @@ def healthcheck(ctx: TrialContext, deployment: Deployment) -> Sequence[Health]:
 
 
 def still_there(ctx: TrialContext) -> None:
-    """Raise ServiceFailed if a service has gone while it was measured: what answered was not all of the engine."""
+    """Raise ServiceFailed if a service has gone while it was measured: what answered was not all of the engine.
+
+    One that is out of order because of a fault of the scenario's own is as it should be.
+    """
+    broken = {(e.data.get("service"), e.node) for e in ctx.effects.open("fault")}
     for node in ctx.trial.scenario.node_names:
         share = share_for(ctx, node)
         states = composer_for(ctx, node).states(ctx.session(node), share)
         for service in share.services:
             state = states.get(service.name) or State(service.name, "absent")
-            if not (health := _alive(service, node, state)).ok:
+            if (service.name, node) not in broken and not (health := _alive(service, node, state)).ok:
                 raise ServiceFailed(service.name, node, f"was gone when the benchmark ended: {health.detail}")
 
 

@@ -7,10 +7,12 @@ a node that could not be looked at is remembered.
 from __future__ import annotations
 
 import functools
+import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from playbook_kernel.api import (
     Artifact,
+    CampaignContext,
     CommandFailed,
     Deployment,
     Fact,
@@ -26,7 +28,7 @@ from playbook_kernel.api import (
 )
 
 from . import compare, undo
-from .claim import Claim
+from .claims import Claims
 from .look import Seen, look, parse
 from .processes import end_processes, shared_memory
 
@@ -36,11 +38,11 @@ _MEMORY_SECONDS = 15
 
 
 @hookimpl
-def playbook_claim(ctx: TrialContext, node: Node, session: Session) -> Callable[[], None]:
-    """Hold the node's lock."""
-    claim: Claim = ctx.stash.setdefault(f"{__name__}.{node.name}", Claim(ctx, session))
-    claim.renew()
-    return claim.release
+def playbook_claim(ctx: CampaignContext, nodes: Sequence[Node]) -> Callable[[], None]:
+    """Hold the lock of every node."""
+    claims = Claims(ctx, nodes)
+    claims.take()
+    return claims.give_back
 
 
 @hookimpl(tryfirst=True)
@@ -50,9 +52,11 @@ def playbook_discover(ctx: TrialContext, node: Node, session: Session) -> Mappin
     others = sorted(parse(text).trials() - {ctx.trial.id})
     if ctx.emergency:  # nothing is going to be done
         return {"left_behind": list[object](others)}
-    ctx.effects.intend(EFFECT, node.name, seen=text)
-    if node.transport.use == "local":  # its other users are no business of ours, and may be at work
-        others = []
+    if node.transport.use == "local":
+        ctx.effects.intend(EFFECT, node.name, seen=text, host=platform.node())
+        others = []  # its other users are no business of ours, and may be at work
+    else:
+        ctx.effects.intend(EFFECT, node.name, seen=text)
     if others:
         names = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
         ctx.warn(f"things of other trials are there: {names}; `cleanup --all-orphans` removes them", node.name)
@@ -89,6 +93,9 @@ def playbook_cleanup(ctx: TrialContext, deployment: Deployment | None) -> Iterab
 
 def _node(ctx: TrialContext, node: str) -> Sequence[Residue]:
     first = next(iter(ctx.effects.open(EFFECT, node)), None)
+    host = first.data.get("host", "") if first else ""
+    if host not in ("", platform.node()):  # a copy of the run: what lies here under the same names is somebody else's
+        return [Residue(node, "unverified", "node", f"is {host}, and this is {platform.node()}: clean up there")]
     try:
         session = ctx.session(node)
     except PlaybookError:

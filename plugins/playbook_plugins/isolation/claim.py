@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import platform
 import threading
@@ -11,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 from playbook_kernel.api import (
+    CampaignContext,
     CommandFailed,
     NodeError,
     NodeInUse,
@@ -18,7 +18,6 @@ from playbook_kernel.api import (
     Process,
     Scope,
     Session,
-    TrialContext,
     replaced,
     within,
 )
@@ -67,8 +66,8 @@ drop
 class Claim:
     """The lock of one node. :meth:`renew` makes or keeps it, :meth:`release` gives it back."""
 
-    def __init__(self, ctx: TrialContext, session: Session) -> None:
-        self._ctx, self._session = ctx, session
+    def __init__(self, ctx: CampaignContext, session: Session, mark: str) -> None:
+        self._ctx, self._session, self._mark = ctx, session, mark
         self._process: Process | None = None
         self._lines: Iterator[tuple[Pipe, str]] = iter(())
         self._lock = threading.Lock()
@@ -93,9 +92,11 @@ class Claim:
             return False
 
     def _take(self, silence: int) -> None:
-        node, mark = self._session.node.name, _mark(self._ctx)
+        import getpass
+
+        node, mark = self._session.node.name, self._mark
         who = (
-            f"{mark}\t{self._ctx.run}, by {getpass.getuser()}@{platform.node()}, process {os.getppid()}, since {_now()}"
+            f"{mark}\t{self._ctx.run}, by {getpass.getuser()}@{platform.node()}, process {os.getpid()}, since {_now()}"
         )
         with replaced(Scope()):  # it outlives the call that makes it
             process = self._session.start(["sh", "-c", _HOLD, "playbook-claim", who, silence, self._holder], stdin=True)
@@ -108,12 +109,12 @@ class Claim:
                     self._process, self._holder = process, rest
                     return
                 if said == "stale" and whose != mark:
-                    self._ctx.warn(f"took over the lock of a campaign that has died ({other or 'unknown'})", node)
+                    self._ctx.warn(f"{node}: took over the lock of a campaign that has died ({other or 'unknown'})")
                 elif said == "held":
                     raise NodeInUse(node, other or "somebody unknown", ours=whose == mark)
                 elif said == "none":
                     self._unheld = True
-                    self._ctx.warn("has no flock, so nothing keeps two campaigns apart there", node)
+                    self._ctx.warn(f"{node}: has no flock, so nothing keeps two campaigns apart there")
                     return
             status = process.wait()
         if status:
@@ -134,10 +135,6 @@ class Claim:
             if self._holder:
                 with contextlib.suppress(NodeError, CommandFailed):
                     self._take(0)
-
-
-def _mark(ctx: TrialContext) -> str:
-    return ctx.trial.id.split("-")[1]
 
 
 def _now() -> str:

@@ -54,7 +54,7 @@ for e in $marked; do
   case $c in "" | *playbook-guard*) ;; *) printf 'o\t%s\t%s\t%s\n' "$p" "$o" "$c";; esac
 done
 for d in /tmp /var/tmp "$stage"; do
-  [ -d "$d" ] && ls -A "$d" 2>/dev/null | head -n 3000 | sed "s|^|t	$d/|"
+  [ -d "$d" ] && ls -A "$d" 2>/dev/null | head -n 3000 | sed "/^playbook-guard\\./d; s|^|t	$d/|"
 done
 [ -d /dev/shm ] && ls -A /dev/shm 2>/dev/null | sed 's|^|s	|'
 for d in "$stage" /var/lib/docker; do

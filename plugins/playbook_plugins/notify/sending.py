@@ -12,7 +12,6 @@ from typing import Any
 from attrs import define, field
 from playbook_kernel.api import CampaignResult, Reporter, run_all
 
-from .deliver import NotDelivered, deliver
 from .message import Message, of_result
 from .options import Options, Target
 
@@ -54,6 +53,11 @@ class Queue:
         return True
 
     def _work(self) -> None:
+        from .deliver import (
+            NotDelivered,
+            deliver,
+        )  # mail, TLS and HTTP: not for a trial's process, which loads every hook
+
         while True:
             target, message, log = self._waiting.get()
             try:
@@ -81,6 +85,8 @@ def send_result(options: Options, result: CampaignResult) -> list[str]:
 
     What was queued before is given some time to go first.
     """
+    from .deliver import deliver
+
     late = not QUEUE.flush(FLUSH)
     message = of_result(result)
     targets = [t for t in options.targets() if message.event in t.events]

@@ -9,7 +9,7 @@ from typing import Any
 
 from playbook_kernel.api import Health, NodeError, Probe, Target, field, frozen
 
-from playbook_plugins.web import ask, from_outside
+from playbook_plugins.web import address, ask, from_outside, place_of
 
 
 @frozen
@@ -20,7 +20,7 @@ class Options:
     node itself. ``body``: a text, or an object that is sent as JSON.
     """
 
-    url: str
+    url: str = field(validator=address)
     method: str = "GET"
     expected_status: int | list[int] = 200
     headers: Mapping[str, str] = field(factory=dict)
@@ -69,3 +69,6 @@ class HttpProbe(Probe[Options]):
                     seen = got.get(key) if isinstance(got, dict) else got
                     return Health(ok=False, detail=f"{url}: {key} is {seen!r}, expected {value!r}")
         return Health(ok=True, detail=f"{url}: {answer.status}")
+
+    def address(self, host: str) -> tuple[str, int] | None:
+        return None if self.options.via == "node" else place_of(from_outside(self.options.url, host))

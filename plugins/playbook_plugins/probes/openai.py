@@ -5,9 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 
-from playbook_kernel.api import Health, NodeError, Probe, Secret, Target, frozen
+from playbook_kernel.api import Health, NodeError, Probe, Secret, Target, field, frozen
 
-from playbook_plugins.web import Answer, ask, from_outside
+from playbook_plugins.web import Answer, address, ask, from_outside, place_of
 
 
 @frozen
@@ -17,7 +17,7 @@ class Options:
     ``completion``: one real completion must give text. ``via: node`` asks from the node itself.
     """
 
-    url: str
+    url: str = field(validator=address)
     model: str = ""
     completion: bool = True
     api_key: Secret | None = None
@@ -69,3 +69,6 @@ class OpenAIProbe(Probe[Options]):
         if not (message.get("content") or message.get("reasoning_content")):
             return Health(ok=False, detail=f"{root}: a completion came back empty")
         return Health(ok=True, detail=f"{root}: {model} completes")
+
+    def address(self, host: str) -> tuple[str, int] | None:
+        return None if self.options.via == "node" else place_of(from_outside(self.options.url, host))

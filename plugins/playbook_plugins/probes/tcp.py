@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from playbook_kernel.api import Health, NodeError, Probe, Target, current, field, frozen
 
+from playbook_plugins.web import connected
+
 
 @frozen
 class Options:
@@ -23,8 +25,6 @@ class TcpProbe(Probe[Options]):
     """A TCP connection to the port is accepted."""
 
     def check(self, target: Target) -> Health:
-        import socket
-
         options = self.options
         bound = current().timeout(10.0) or 0.001
         host = options.host or ("127.0.0.1" if options.via == "node" else target.host)
@@ -32,8 +32,11 @@ class TcpProbe(Probe[Options]):
             if options.via == "node":
                 connection = target.session.dial(host, options.port, timeout=bound)
             else:
-                connection = socket.create_connection((host, options.port), timeout=bound)
+                connection = connected(host, options.port, bound)
         except (OSError, NodeError) as error:
             return Health(ok=False, detail=f"{host}:{options.port}: {error}")
         connection.close()
         return Health(ok=True, detail=f"{host}:{options.port} accepts connections")
+
+    def address(self, host: str) -> tuple[str, int] | None:
+        return None if self.options.via == "node" else (self.options.host or host, self.options.port)

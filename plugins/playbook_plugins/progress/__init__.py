@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 from playbook_kernel.api import CampaignContext, Event, Output, hookimpl
@@ -29,14 +31,16 @@ def playbook_event(ctx: CampaignContext, event: Event) -> None:
     tell = ctx.log.debug if isinstance(event, Output) else ctx.log.info
     for line in words.lines(event):
         tell(line.strip(), **({"scenario": event.scenario} if event.scenario else {}))
-    if not ctx.quiet:
-        view.show(event)
+    view.show(event)
 
 
-def make_view(board: Board) -> View:
-    """The live view where standard error is a terminal that can move its cursor, else the plain one."""
+def make_view(board: Board, wall: Callable[[], float] = time.time) -> View:
+    """The live view where standard error is a terminal that can move its cursor, else the plain one.
+
+    ``wall``: when what is shown happened, in Unix seconds.
+    """
     if sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb"):
         from .live import LiveView  # imports rich, which nobody without a terminal pays for
 
         return LiveView(board, sys.stderr)
-    return PlainView(board, sys.stderr)
+    return PlainView(board, sys.stderr, wall)

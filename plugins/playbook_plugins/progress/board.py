@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections import deque
+from collections.abc import Callable
 
 from attrs import define, field
 from playbook_kernel.api import (
     PHASES,
     CampaignStarted,
     Event,
+    FaultChanged,
     Output,
     Phase,
     PhaseEnded,
@@ -43,9 +46,11 @@ def printable(line: str) -> str:
 def duration(seconds: float) -> str:
     """A duration as a person says it.
 
-    >>> duration(3.14), duration(75), duration(3725)
-    ('3.1 s', '1 min 15 s', '1 h 02 min')
+    >>> duration(3.14), duration(75), duration(3725), duration(math.inf)
+    ('3.1 s', '1 min 15 s', '1 h 02 min', 'without limit')
     """
+    if seconds == math.inf:
+        return "without limit"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -61,21 +66,25 @@ class Row:
     status: str = "waiting"
     detail: str = ""
     attempt: int = 1
-    since: float = field(factory=time.monotonic)
+    since: float = 0.0
     took: float | None = None
     """Seconds from its start to being ready, or to having failed."""
 
 
 @define(eq=False)
 class Board:
-    """The campaign as it stands. ``apply`` every event, in order."""
+    """The campaign as it stands. ``apply`` every event, in order.
 
+    ``clock``: when the event happened that is applied, as ``time.monotonic`` would have said it.
+    """
+
+    clock: Callable[[], float] = time.monotonic
     run: str = ""
     scenarios: tuple[str, ...] = ()
     ended: list[tuple[str, str]] = field(factory=list)
     scenario: str = ""
     attempt: int = 1
-    began: float = field(factory=time.monotonic)
+    began: float = 0.0
     phase: Phase | None = None
     phase_since: float = 0.0
     phases: dict[Phase, PhaseOutcome] = field(factory=dict)
@@ -96,10 +105,11 @@ class Board:
         match event:
             case CampaignStarted():
                 self.run, self.scenarios = event.run, event.scenarios
+                self.ended.clear()
             case TrialStarted():
                 self._start(event)
             case PhaseStarted():
-                self.phase, self.phase_since = event.phase, time.monotonic()
+                self.phase, self.phase_since = event.phase, self.clock()
             case PhaseEnded():
                 self.phases[event.outcome.phase] = event.outcome
                 self.phase = None
@@ -110,27 +120,29 @@ class Board:
                     self.lines.append(text)
             case Progress():
                 self.progress[event.what] = event
+            case FaultChanged():
+                self.lines.append(printable(f"⚡ {event.what}: {event.status}"))
             case Warned():
                 self.warnings.append(printable(event.message))
             case Waiting():
-                self.waiting = event.why, time.monotonic() + event.seconds
+                self.waiting = event.why, self.clock() + event.seconds
             case ScenarioEnded():
                 self.ended.append((event.scenario, event.result.status))
                 self.scenario, self.phase, self.waiting = "", None, None
 
     def _start(self, event: TrialStarted) -> None:
-        self.scenario, self.attempt, self.began, self.waiting = event.scenario, event.attempt, time.monotonic(), None
+        self.scenario, self.attempt, self.began, self.waiting = event.scenario, event.attempt, self.clock(), None
         self.phase = None
         for kept in (self.phases, self.rows, self.lines, self.progress, self.warnings):
             kept.clear()
 
     def _service(self, event: ServiceChanged) -> None:
-        row = self.rows.setdefault((event.service, event.node), Row(event.service, event.node))
+        row = self.rows.setdefault((event.service, event.node), Row(event.service, event.node, since=self.clock()))
         row.status, row.detail, row.attempt = event.status, printable(event.detail), event.attempt
         if event.status in ("creating", "starting"):
-            row.since, row.took = time.monotonic(), None
+            row.since, row.took = self.clock(), None
         elif event.status in ("ready", "failed"):
-            row.took = time.monotonic() - row.since
+            row.took = self.clock() - row.since
         else:
             row.took = None
 

@@ -53,7 +53,7 @@ class LiveView:
                 case ScenarioEnded():
                     self._console.print(self._final(event))
                 case CampaignEnded():
-                    self._stop()
+                    self.close()
 
     def _start(self) -> None:
         if not self._started:
@@ -61,13 +61,13 @@ class LiveView:
             self._live.start()
             # A process that is ended at once could not show the cursor again, so it is never hidden.
             self._console.show_cursor(show=True)
-            atexit.register(self._stop)
+            atexit.register(self.close)
 
-    def _stop(self) -> None:
+    def close(self) -> None:
         if self._started:
             self._started = False
             self._live.stop()
-            atexit.unregister(self._stop)
+            atexit.unregister(self.close)
 
     # -- the picture ----------------------------------------------------------------------------------------------
 

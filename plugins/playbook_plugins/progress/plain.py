@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Protocol, TextIO
 
 from attrs import define, field
 from playbook_kernel.api import (
     CampaignResumed,
     Event,
+    FaultChanged,
     HealthChecked,
     Output,
     PhaseEnded,
@@ -38,20 +40,28 @@ class View(Protocol):
         """Show what this event changed. Must not raise because nobody looks."""
         ...
 
+    def close(self) -> None:
+        """Leave the terminal as it was, though the campaign may not have ended."""
+        ...
+
 
 @define(eq=False)
 class PlainView:
-    """Prints a line, with the time of day, for each change."""
+    """Prints a line, with the time of day, for each change; ``wall``: when that was, in Unix seconds."""
 
     board: Board
     out: TextIO
+    wall: Callable[[], float] = time.time
     _shown: dict[str, float] = field(factory=dict)
 
     def show(self, event: Event) -> None:
         with contextlib.suppress(OSError, ValueError):  # a closed pipe must not end the campaign
             for line in self.lines(event):
-                self.out.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+                self.out.write(f"{time.strftime('%H:%M:%S', time.localtime(self.wall()))} {line}\n")
             self.out.flush()
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def lines(self, event: Event) -> list[str]:
         """What there is to say of an event."""
@@ -80,6 +90,12 @@ class PlainView:
                 return [f"    | {printable(event.line)}"]
             case Progress():
                 return self._progress(event)
+            case FaultChanged():
+                return [
+                    f"    ⚡ {event.what}: {event.status}"
+                    if event.status != "failed"
+                    else f"    ❌ fault {event.fault}: {event.what}"
+                ]
             case Warned():
                 return [f"  warning: {f'{event.node}: ' if event.node else ''}{printable(event.message)}"]
             case ResidueFound():

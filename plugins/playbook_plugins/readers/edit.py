@@ -11,7 +11,9 @@ from typing import Any
 
 import tomli
 import yaml
-from playbook_kernel.api import ConfigError, Key, dotted
+from playbook_kernel.api import ConfigError
+
+from playbook_plugins.text import Key, dotted, hide, show
 
 Scalar = bool | int | str
 
@@ -46,9 +48,10 @@ def set_member(path: Path, place: tuple[str, str], member: str, *, present: bool
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8") if path.exists() else ""
+        text = path.read_bytes().decode("utf-8") if path.exists() else ""
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}"]) from error
+    return text if path.suffix == ".toml" else hide(text)  # a variable in braces is a word to YAML, as when it is read
 
 
 def _keep(path: Path, before: str, after: str | None, place: tuple[Key, ...], value: object) -> None:
@@ -56,7 +59,7 @@ def _keep(path: Path, before: str, after: str | None, place: tuple[Key, ...], va
         raise ConfigError(
             [f"{path}: {dotted(place)} cannot be set from here"], hint=f"write {place[-1]}: {value} there"
         )
-    _replace(path, after)
+    _replace(path, show(after))
 
 
 def _member_in_yaml(text: str, place: tuple[str, str], member: str, wanted: list[str]) -> str | None:

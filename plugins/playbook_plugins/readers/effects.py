@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from playbook_kernel.api import Document, Key, Problems, dotted
+from playbook_kernel.api import Problems
 
-from .vocabulary import ERROR_CLASSES, MINIMA, NEWLY_LIVE, NO_EFFECT, OFF_HAS_NO_EFFECT, OWN_BUSINESS
+from playbook_plugins.text import Document, Key, dotted
+
+from .rules import ERROR_CLASSES, MINIMA, NEWLY_LIVE, NO_EFFECT, OFF_HAS_NO_EFFECT, OWN_BUSINESS
+
+NEWLY = "had no effect in the earlier tool, and works here"
+
+
+def is_ours(file: Path) -> bool:
+    """Whether a file names its schema, as those that ``init`` writes do: who has it does not come from the earlier tool."""
+    try:
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            return ".schema.json" in lines.readline()
+    except OSError:
+        return False
 
 
 def tell(document: Document, kind: str, problems: Problems, at: tuple[Key, ...] = ()) -> None:
@@ -21,9 +35,7 @@ def tell(document: Document, kind: str, problems: Problems, at: tuple[Key, ...] 
             _once(document, (*at, *path), f"cannot be switched off: {why}", problems)
     for path in NEWLY_LIVE.get(kind, ()):
         if document.at(*at, *path) is not None and all(n.key != dotted(path) for n in problems.notes):
-            problems.note(
-                document.file, document.line(*path), dotted(path), "had no effect in the earlier tool, and works here"
-            )
+            problems.note(document.file, document.line(*path), dotted(path), NEWLY)
 
 
 def _once(document: Document, path: tuple[Key, ...], text: str, problems: Problems) -> None:
@@ -56,7 +68,7 @@ def _too_small(value: Any, least: int | float) -> bool:
 
 
 def _leaves(value: Any, path: tuple[Key, ...]) -> Iterator[tuple[tuple[Key, ...], Any]]:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         for key, inner in value.items():
             if key in OWN_BUSINESS:
                 continue

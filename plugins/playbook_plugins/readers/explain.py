@@ -9,10 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import NOTHING, Factory, fields, has, resolve_types
-from playbook_kernel.api import Document, Key, Problems, Scenario, Service, Setting, Sources, dotted
+from playbook_kernel.api import Problems, Scenario, Service, Setting, Sources
 
+from playbook_plugins.text import Document, Key, dotted
+
+from .notifications import notifications
 from .scenario import mode_layers, read_scenario
-from .vocabulary import DefaultsFile, NodeEntry, ScenariosFile
+from .vocabulary import ClusterEntry, DefaultsFile, NodeEntry, ScenariosFile
 
 if TYPE_CHECKING:
     from .playbook import Files
@@ -33,6 +36,9 @@ _HEALTH: Mapping[str, tuple[str, ...]] = {
 
 def settings(sources: Sources, files: Files) -> list[Setting]:
     """List them: folders, nodes, the scenarios and defaults files, then each scenario."""
+    notifications(
+        files.scenarios.notifications, files.scenarios_doc, Problems()
+    )  # what is secret in there is known then
     usual = sources.config_dir == sources.working_dir / "config"
     found = [
         Setting("config_dir", str(sources.config_dir), DEFAULT if usual else "--config-dir"),
@@ -43,7 +49,12 @@ def settings(sources: Sources, files: Files) -> list[Setting]:
             found.append(Setting(f"nodes.{name}.transport", node.transport.use, DEFAULT))
             found.append(Setting(f"nodes.{name}.composer", node.composer, DEFAULT))
         else:
-            found += _said(NodeEntry, files.nodes_doc, ("nodes", name))
+            cluster = files.nodes_doc.at("kubernetes", name) is not None
+            found += (
+                _said(ClusterEntry, files.nodes_doc, ("kubernetes", name))
+                if cluster
+                else _said(NodeEntry, files.nodes_doc, ("nodes", name))
+            )
     found += _said(ScenariosFile, files.scenarios_doc, ())
     found += _between(files)
     found += _said(DefaultsFile, files.defaults_doc, ())
@@ -111,7 +122,8 @@ def _scenario(
     ]
     top: Layers = [(own, ())]
     benchmark, retry = scenario.benchmark, ("execution_config", "retry_strategy")
-    script = benchmark.use == "script"
+    kept = next((c.options["mode"] for c in scenario.collectors if "mode" in c.options), "basic")
+    script, mode = benchmark.use == "script", _origin(_mode(own, files))
     rows: list[tuple[str, Any, str]] = [
         ("enabled", scenario.enabled, _origin([*([entry] if entry else []), (own, ())], "enabled")),
         ("tags", list(scenario.tags), _origin(top, "tags")),
@@ -121,7 +133,8 @@ def _scenario(
         ("test_execution.script", benchmark.options.get("script") if script else None, _origin(test, "script")),
         ("test_execution.result_paths", benchmark.options.get("result_paths"), _origin(test, "result_paths")),
         ("test_execution.timeout", scenario.timeouts.benchmark, _origin(test, "timeout")),
-        ("collectors", [c.use for c in scenario.collectors], _origin(_mode(own, files))),
+        ("collection_mode", kept, mode),
+        ("collectors", [c.use for c in scenario.collectors], mode),
         (
             "max_concurrent_services",
             scenario.max_concurrent_services,
@@ -163,7 +176,10 @@ def _service(scenario: Scenario, service: Service, own: Document, files: Files, 
     nodes = _origin([(own, home)], "nodes", "node") if home else ""
     yield Setting(f"{key}.nodes", list(service.nodes), nodes or DEFAULT)
     if service.after:
-        yield Setting(f"{key}.after", [f"{e.service} ({e.condition})" for e in service.after], str(service.definition))
+        said = _origin([(own, home)], "depends_on") if home else ""
+        yield Setting(
+            f"{key}.after", [f"{e.service} ({e.condition})" for e in service.after], said or str(service.definition)
+        )
     strategy = _origin(layers, "strategy")
     for name, keys in _HEALTH.items():
         origin = _origin(layers, *keys)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import evolve, frozen
-from playbook_kernel.api import Document, Key, Problems, Scenario, dotted
+from playbook_kernel.api import Problems, Scenario
 
+from playbook_plugins.text import Document, Key, dotted, is_dir, load_document
+
+from .salvage import salvage
 from .vocabulary import Execution, Filters, OrderEntry
 
 COMPOSE_NAMES = ("docker-compose.yml", "docker-compose.yaml")
@@ -32,7 +36,7 @@ class Folder:
 
 def first(folder: Path, names: Iterable[str]) -> Path | None:
     """The first of the names that exists in a folder."""
-    return next((folder / n for n in names if (folder / n).is_file()), None)
+    return next((folder / n for n in names if os.path.isfile(f"{folder}/{n}")), None)  # noqa: PTH113 - asked of every folder
 
 
 def is_scenario(folder: Path) -> bool:
@@ -40,12 +44,25 @@ def is_scenario(folder: Path) -> bool:
     return first(folder, COMPOSE_NAMES) is not None or (folder / "manifests").is_dir()
 
 
+def _places_services(folder: Path) -> bool:
+    """Whether metadata say what runs where: then a compose file that is missing is a mistake, and not another kind of folder."""
+    file = first(folder, METADATA_NAMES)
+    said = load_document(file, Problems(), None) if file else None
+    return said is not None and bool(said.at("services") or said.at("deployment", "services"))
+
+
+def rename(folder: Path) -> str:
+    """A hint, where a compose file has a name that is not looked for."""
+    other = next((p for p in sorted(folder.glob("*compose*.y*ml")) if p.is_file()), None)
+    return f"rename {other.name}: only {' and '.join(COMPOSE_NAMES)} are looked for" if other else ""
+
+
 def found_in(root: Path, problems: Problems) -> list[Folder]:
     """Every scenario below a root, by leading number, then name; folders without a number come last.
 
-    A folder with metadata that is none is warned about.
+    A folder that is none, but has metadata or a compose file of another name, is warned about.
     """
-    if not root.is_dir():
+    if not is_dir(root):
         return []
 
     def rank(path: Path) -> tuple[int, str]:
@@ -54,10 +71,12 @@ def found_in(root: Path, problems: Problems) -> list[Folder]:
 
     chosen = []
     for path in sorted((p for p in root.iterdir() if p.is_dir()), key=rank):
-        if is_scenario(path):
+        if is_scenario(path) or _places_services(path):
             chosen.append(Folder(path, path.name))
-        elif (metadata := first(path, METADATA_NAMES)) is not None:
-            problems.warn(metadata, 0, "", f"is in no scenario: there is no {COMPOSE_NAMES[0]} beside it")
+        else:
+            hint = rename(path)
+            if hint or first(path, METADATA_NAMES):
+                problems.warn(path, 0, "", f"is no scenario: there is no {COMPOSE_NAMES[0]} in it", hint)
     return chosen
 
 
@@ -69,7 +88,7 @@ def ordered(root: Path, execution: Execution, document: Document, problems: Prob
     def wrong(where: tuple[Key, ...], message: str) -> None:
         problems.add(document.file, document.line(*where), dotted(where), message)
 
-    if not execution.custom_order:
+    if not execution.custom_order and not document.at("execution", "custom_order"):
         wrong(("execution", "custom_order"), "must name scenarios in mode custom")
     chosen = []
     for index, raw in enumerate(execution.custom_order):
@@ -78,7 +97,7 @@ def ordered(root: Path, execution: Execution, document: Document, problems: Prob
             wrong(where, "expected a folder's name or a mapping")
             continue
         plain = isinstance(raw, str)
-        entry = OrderEntry(raw) if isinstance(raw, str) else document.structure(OrderEntry, problems, where, raw)
+        entry = OrderEntry(raw) if isinstance(raw, str) else salvage(document, OrderEntry, problems, where, raw)[0]
         if entry is None:
             continue
         directory = entry.directory or entry.name

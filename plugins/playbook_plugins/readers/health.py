@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from typing import Any
 
 from attrs import evolve, fields
-from playbook_kernel.api import Check, Document, DriverRef, HealthPolicy, Key, Problems, dotted
+from playbook_kernel.api import Check, DriverRef, HealthPolicy, Problems, learn
+
+from playbook_plugins.text import Document, Key, dotted
 
 from .vocabulary import HealthCheck
 
@@ -30,7 +35,6 @@ _PROBES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "http_endpoint": ("http", {}),
     "custom_script": ("script", {}),
 }
-_KUBERNETES = {"pod_ready", "deployment_ready", "resource_exists", "service_endpoints"}
 
 
 def merged(*layers: HealthCheck) -> HealthCheck:
@@ -70,25 +74,39 @@ def checks(check: HealthCheck, document: Document, path: tuple[Key, ...], proble
         options = {k: v for k, v in raw.items() if k not in ("type", "required", "timeout") and v is not None}
         kind = raw.get("type")
         required, timeout = raw.get("required", True), raw.get("timeout", 10.0)
-        if not isinstance(kind, str) or not kind:
-            problems.add(document.file, document.line(*where), dotted(where), "a check needs a type")
-            continue
-        if kind in _KUBERNETES:
-            problems.add(
-                document.file, document.line(*where, "type"), dotted(where), f"{kind} needs the Kubernetes plugin",
-                "install playbook-deploy-kubernetes",
-            )  # fmt: skip
-            continue
+
+        def wrong(key: str, message: str, hint: str = "", where: tuple[Key, ...] = where) -> None:
+            place = (*where, key) if key else where
+            problems.add(document.file, document.line(*place), dotted(place), message, hint)
+
         if not isinstance(required, bool):
-            problems.add(document.file, document.line(*where, "required"), dotted(where), "required: true or false")
-            continue
+            wrong("required", f"expected true or false, got {required!r}")
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout <= 0:
-            problems.add(
-                document.file, document.line(*where, "timeout"), dotted(where), "timeout: expected seconds above 0"
-            )
+            wrong("timeout", f"expected seconds above 0, got {timeout!r}")
+            timeout = 10.0
+        if not isinstance(kind, str) or not kind:
+            wrong("", "a check needs a type", f"known: {', '.join(_PROBES)}")
             continue
+        if (hint := _slip(kind)) is not None:
+            wrong("type", f"there is no check {kind!r}", hint)
+            continue
+        headers = options.get("headers")
+        learn({**options, **(headers if isinstance(headers, Mapping) else {})})
         use, preset = _PROBES.get(kind, (kind, {}))
         ref = DriverRef(use, {**preset, **options}, document.origin(*where))
         advisory = check.failure_action == "skip"  # what fails is told, and stops nothing
-        found.append(Check(ref, required=required and not advisory, timeout=float(timeout)))
+        found.append(Check(ref, required=required is True and not advisory, timeout=float(timeout)))
     return tuple(found) or (Check(DriverRef("docker", {})),)
+
+
+def _slip(kind: str) -> str | None:
+    """A hint, if a type is nearly one of ours and not what an installed probe is called."""
+    if kind in _PROBES or kind in _installed():
+        return None
+    near = difflib.get_close_matches(kind, [*_PROBES, *_installed()], n=1, cutoff=0.7)
+    return f"did you mean {near[0]!r}?" if near else None
+
+
+@functools.cache
+def _installed() -> frozenset[str]:
+    return frozenset(entry_points(group="playbook_kernel.probe").names)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from playbook_kernel.api import Document, DriverRef, Problems, Secret, dotted
+from playbook_kernel.api import DriverRef, Problems, Secret, learn
+
+from playbook_plugins.text import Document, dotted
 
 _WEBHOOK = {
     "url": "url", "webhook_url": "url", "events": "events", "on": "events", "secret": "secret", "headers": "headers",
@@ -72,6 +74,8 @@ def _taken(
         if key in names and value is not None:
             secret = names[key] in _SECRETS and isinstance(value, str)
             made.setdefault(names[key], Secret(value) if secret else value)
+            if isinstance(value, Mapping):  # headers
+                learn(value)
         elif key not in names and key != "enabled":
             where = (*at, key)
             problems.warn(document.file, document.line(*where), dotted(where), "has no effect: there is no such key")

@@ -11,7 +11,6 @@ from attrs import field, frozen
 from playbook_kernel.api import (
     ConfigError,
     Configuration,
-    Document,
     DriverRef,
     Node,
     NoOptions,
@@ -21,22 +20,25 @@ from playbook_kernel.api import (
     Reader,
     Setting,
     Sources,
-    dotted,
-    load_document,
-    read_env_file,
+    learn,
 )
+
+from playbook_plugins.home import at_home
+from playbook_plugins.text import Document, dotted, is_dir, is_file, load_document, read_env_file
 
 from . import effects
 from .edit import set_member, set_value
 from .folders import Folder, by_dependency, filtered, ordered
+from .metadata import MetadataFile
 from .nodes import EMBEDDED, read_nodes, tell_secrets
 from .notifications import notifications
+from .salvage import salvage
 from .scenario import Layers, metadata_file, read_scenario
 from .schema import schema_of
-from .vocabulary import DefaultsFile, MetadataFile, NodesFile, ScenariosFile, named_driver
+from .vocabulary import DefaultsFile, NodesFile, ScenariosFile, named_driver
 
 T = TypeVar("T")
-REPORTERS = ("json", "csv", "markdown", "html")
+REPORTERS = ("json", "csv", "markdown", "html", "classic")
 _SUFFIXES = (".yaml", ".yml", ".toml")
 
 
@@ -79,6 +81,7 @@ class Files:
             1 if retries is None else max(0, retries),
             30.0 if between.retry_interval is None else max(0.0, between.retry_interval),
             self.scenarios.isolation,
+            max_node_failures=max(0, self.scenarios.execution_config.max_node_failures),
         )
 
 
@@ -90,6 +93,8 @@ class PlaybookReader(Reader[NoOptions]):
         layers = files.layers
         found = [read_scenario(folder, layers, problems) for folder in files.folders]
         documents = {scenario.name: document for scenario, document in found}
+        if any(effects.is_ours(d.file) for d in (files.scenarios_doc, files.defaults_doc)):
+            problems.notes[:] = [n for n in problems.notes if n.message != effects.NEWLY]
         chosen = filtered([s for s, _ in found], files.scenarios.filters, files.scenarios_doc, problems)
         return Configuration(
             nodes=files.nodes,
@@ -156,7 +161,7 @@ def read_files(sources: Sources, problems: Problems) -> Files:
     nodes_doc = _nodes_document(sources, environ, problems)
     nodes = {EMBEDDED.name: EMBEDDED} if nodes_doc is None else read_nodes(nodes_doc, problems)
     root, origin = scenarios_root(sources, scenarios, scenarios_doc)
-    if not root.is_dir():
+    if not is_dir(root):
         problems.add(root, 0, "", "there is no such folder of scenarios", "see --scenarios-dir")
     stray = sources.config_dir / "benchmark.yaml"
     if stray.is_file():
@@ -176,13 +181,17 @@ def _plugins(sources: Sources, defaults: DefaultsFile, document: Document, probl
     section = defaults.plugins
     paths = []
     for number, path in enumerate(section.paths):
-        place = sources.working_dir / Path(path).expanduser()
-        if path.endswith(".py") and not place.is_file():
+        place = sources.working_dir / at_home(path)
+        if path.endswith(".py") and not is_file(place):
             key = ("plugins", "paths", number)
             problems.add(document.file, document.line(*key), dotted(key), f"there is no file {place}")
         else:
             paths.append(str(place.resolve()) if path.endswith(".py") else path)
-    return PluginPolicy(tuple(section.disable), dict(section.prefer), tuple(section.require), tuple(paths))
+    if section.import_timeout <= 0:
+        line = document.line("plugins", "import_timeout")
+        problems.add(document.file, line, "plugins.import_timeout", "expected a number of seconds above 0")
+    lists = (tuple(section.disable), dict(section.prefer), tuple(section.require), tuple(paths))
+    return PluginPolicy(*lists, section.import_timeout)
 
 
 def _nodes_document(sources: Sources, environ: Mapping[str, str], problems: Problems) -> Document | None:
@@ -205,7 +214,7 @@ def scenarios_root(sources: Sources, scenarios: ScenariosFile, document: Documen
         return sources.scenarios_dir, "--scenarios-dir"
     if scenarios.execution.scenarios_root:
         origin = f"{document.file}:{document.line('execution', 'scenarios_root')}"
-        return sources.working_dir / Path(scenarios.execution.scenarios_root).expanduser(), origin
+        return sources.working_dir / at_home(scenarios.execution.scenarios_root), origin
     below = sources.config_dir / "scenarios"
     return (below if below.is_dir() else sources.working_dir / "scenarios"), "default"
 
@@ -220,6 +229,7 @@ def _environment(sources: Sources, problems: Problems) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in env_files(sources):
         found |= read_env_file(path, problems)
+    learn(found)
     return {**found, **sources.environ}
 
 
@@ -236,7 +246,7 @@ def _document(sources: Sources, stem: str, environ: Mapping[str, str], problems:
 
 
 def _file(cls: type[T], document: Document, kind: str, problems: Problems) -> T:
-    made = document.structure(cls, problems)
+    made, _ = salvage(document, cls, problems)
     effects.tell(document, kind, problems)
     effects.check_bounds(document, problems)
     return made if made is not None else cls()

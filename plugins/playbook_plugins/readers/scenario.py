@@ -12,41 +12,33 @@ from attrs import asdict, define, evolve, field, frozen
 from playbook_kernel.api import (
     Check,
     Condition,
-    Document,
     DriverRef,
     Edge,
-    Key,
     Load,
     Node,
     Problems,
     RetryPolicy,
     Scenario,
-    Secret,
     Service,
     Timeouts,
-    dotted,
-    is_secret_name,
-    load_document,
-    read_env_file,
+    learn,
 )
 
 from playbook_plugins import compose_file
 from playbook_plugins.compose_file import ComposeFile
+from playbook_plugins.jsonc import load_config
+from playbook_plugins.text import Document, Key, dotted, is_file, is_there, leads_out, load_document, read_env_file
 
-from . import effects, health
-from .folders import COMPOSE_NAMES, ENV_NAMES, METADATA_NAMES, TEST_CONFIG_NAMES, Folder, first
-from .vocabulary import (
-    ERROR_CLASSES,
-    Concurrency,
-    DefaultsFile,
-    MetadataFile,
-    ScenariosFile,
-    ServiceEntry,
-    TestExecution,
-    named_driver,
-)
+from . import effects, faults, health
+from .folders import COMPOSE_NAMES, ENV_NAMES, METADATA_NAMES, TEST_CONFIG_NAMES, Folder, first, rename
+from .metadata import MetadataFile, ServiceEntry
+from .nodes import CLUSTER
+from .rules import ERROR_CLASSES
+from .salvage import salvage
+from .vocabulary import Concurrency, DefaultsFile, ScenariosFile, TestExecution, named_driver
 
 T = TypeVar("T")
+MANIFESTS = "manifests"
 COLLECTION_MODES: Mapping[str, str] = {
     "basic": "basic",
     "minimal": "basic",
@@ -56,8 +48,6 @@ COLLECTION_MODES: Mapping[str, str] = {
     "full": "comprehensive",
 }
 _SAFE_NAME = re.compile(r"[^\x00-\x1f/\\]+")
-_SECRET_LENGTH = 8
-_NUMBER = re.compile(r"[0-9.,]*")
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE)
 
 
@@ -103,7 +93,7 @@ class Layers:
 
     def is_unreadable(self, node: str) -> bool:
         """Whether a node is not known because its file, or its entry there, has problems of its own."""
-        return self.nodes_doc is not None and (not self.nodes_doc.data or self.nodes_doc.at("nodes", node) is not None)
+        return self.nodes_doc is not None and (not self.nodes or self.nodes_doc.at("nodes", node) is not None)
 
 
 def pick(*values: T | None) -> T | None:
@@ -154,8 +144,11 @@ class _Reading:
         elif len(present) > 1:
             problems.warn(self.directory / present[1], 0, "", f"is not read: {self.file.name} is there too")
         self.document = load_document(self.file, problems, layers.environ) if present else Document(self.file)
-        metadata = self.document.structure(MetadataFile, problems)
-        self.metadata, self.broken = metadata or MetadataFile(), metadata is None
+        if present and not self.document.data and not problems.items:
+            hint = "say at least `name:`, or remove the file"
+            problems.add(self.file, 0, "", "is empty", hint)
+        metadata, self.doubt = salvage(self.document, MetadataFile, problems)
+        self.metadata = metadata or MetadataFile()
         self.composes: dict[Path, ComposeFile] = {}
         env = first(self.directory, ENV_NAMES)
         self.env_file = env
@@ -167,14 +160,16 @@ class _Reading:
         found = read_env_file(path, strange)
         for problem in strange.items:
             self.problems.warn(problem.file, problem.line, problem.key, problem.message, problem.hint)
-        for name, value in found.items():
-            if is_secret_name(name) and len(value) >= _SECRET_LENGTH and not _NUMBER.fullmatch(value):
-                Secret(value)  # known from now on, so that no log and no report shows it
+        learn(found)
         return found
 
     def wrong(self, path: tuple[Key, ...], message: str, hint: str = "") -> None:
-        if not self.broken:  # what is missing from a file that could not be understood is no problem of its own
-            self.problems.add(self.file, self.document.line(*path), dotted(path), message, hint)
+        self.problems.add(self.file, self.document.line(*path), dotted(path), message, hint)
+
+    def lacks(self, needs: Sequence[tuple[Key, ...]], path: tuple[Key, ...], message: str, hint: str = "") -> None:
+        """Note that something is missing at ``path``, unless one of its ``needs`` stands there, and is wrong itself."""
+        if not self.doubt.about(*needs):
+            self.wrong(path, message, hint)
 
     # -- the whole ------------------------------------------------------------------------------------------------
 
@@ -214,13 +209,14 @@ class _Reading:
             ),
             retry=self._retry(),
             timeouts=self._timeouts(concurrency, timeout),
-            info=self._info(),
+            info=self._info(mode),
+            faults=faults.plans(meta.faults, self.document, self.problems),
         )
 
-    def _info(self) -> dict[str, Any]:
+    def _info(self, mode: str) -> dict[str, Any]:
         meta = self.metadata
         info: dict[str, Any] = {
-            "version": str(meta.version), "author": meta.author, "collection_mode": None,
+            "version": str(meta.version), "author": meta.author, "collection_mode": mode,
             "created": None if meta.created is None else str(meta.created),
             "title": meta.name, "requirements": self._requirements(),
             "resource_requirements": {k: v for k, v in asdict(meta.resource_requirements).items() if v is not None},
@@ -233,7 +229,8 @@ class _Reading:
         found: dict[str, float] = {}
         for key in ("min_gpu_memory", "min_memory_gb"):
             value = getattr(wanted, key)
-            size = None if value is None else bytes_of(value)
+            said = f"{value}GB" if key.endswith("_gb") and isinstance(value, (int, float)) else value
+            size = None if said is None else bytes_of(said)
             if value is not None and size is None:
                 self.wrong(("resource_requirements", key), f"expected GB or a text such as 80GiB, got {value!r}")
             elif size is not None:
@@ -271,18 +268,36 @@ class _Reading:
         placed: list[_Placed] = []
         for index, item in enumerate(raw):
             path = (*home, index)
-            entry = self.document.structure(ServiceEntry, self.problems, path, item)
+            entry, doubt = salvage(self.document, ServiceEntry, self.problems, path, item)
+            self.doubt |= doubt
             if entry is None:
-                continue
-            if entry.kubectl:
-                self.wrong((*path, "kubectl"), "needs the plugin playbook-deploy-kubernetes")
                 continue
             if any(p.entry.name == entry.name for p in placed):
                 self.wrong((*path, "name"), f"service {entry.name!r} comes twice")
                 continue
+            nodes = self._nodes_of(entry, path)
+            if entry.kubectl or any(self._is_cluster(n) for n in nodes):
+                self._check_cluster_service(entry, path, nodes)
+                placed.append(_Placed(entry, path, nodes, self.file))
+                continue
             compose = self._compose_path(entry.compose_file, (*path, "compose_file"))
-            placed.append(_Placed(entry, path, self._nodes_of(entry, path), compose))
+            placed.append(_Placed(entry, path, nodes, compose))
         return placed
+
+    def _is_cluster(self, name: str) -> bool:
+        node = self.layers.nodes.get(name)
+        return node is not None and node.composer == CLUSTER
+
+    def _check_cluster_service(self, entry: ServiceEntry, path: tuple[Key, ...], nodes: Sequence[str]) -> None:
+        """Its composer reads `kubectl` itself; here only what other services of the file must know is checked."""
+        if not entry.kubectl:
+            text = f"service {entry.name!r} is on a cluster, and says no kubectl.steps"
+            self.lacks([(*path, "kubectl")], path, text)
+        for name in nodes:
+            if not self._is_cluster(name):
+                self.wrong(
+                    (*path, "kubectl"), f"{name!r} is no cluster", "clusters stand below `kubernetes` in the nodes file"
+                )
 
     def _nodes_of(self, entry: ServiceEntry, path: tuple[Key, ...]) -> tuple[str, ...]:
         single, several = ([v] if isinstance(v, str) else v or [] for v in (entry.node, entry.nodes))
@@ -290,11 +305,12 @@ class _Reading:
             self.wrong((*path, "node"), "node and nodes say different things", "keep one of them")
         names = several or single
         if not names:
-            only = self._only_node()
+            only = self._only_node(cluster=bool(entry.kubectl))
             if only is None and self.layers.nodes_doc is not None and not self.layers.nodes:
                 return ()
             if only is None:
-                self.wrong(path, f"service {entry.name!r} is placed on no node", "add nodes: [NAME]")
+                needs = [(*path, "nodes"), (*path, "node")]
+                self.lacks(needs, path, f"service {entry.name!r} is placed on no node", "add nodes: [NAME]")
                 return ()
             return (only,)
         key = "nodes" if several else "node"
@@ -304,7 +320,7 @@ class _Reading:
         """Whether a node can be used; a node of which something else is wrong is not said to be missing, too."""
         node = self.layers.nodes.get(name)
         if node is None and not self.layers.is_unreadable(name):
-            known = [*more, *self.layers.nodes]
+            known = list(dict.fromkeys([*more, *self.layers.nodes]))
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known nodes: {', '.join(known) or 'none'}"
             if name == "local":  # it is there by itself only where there is no nodes file
@@ -316,8 +332,8 @@ class _Reading:
             self.wrong(path, f"node {name!r} is disabled")
         return node is not None
 
-    def _only_node(self) -> str | None:
-        enabled = [n.name for n in self.layers.nodes.values() if n.enabled]
+    def _only_node(self, *, cluster: bool = False) -> str | None:
+        enabled = [n.name for n in self.layers.nodes.values() if n.enabled and self._is_cluster(n.name) is cluster]
         return enabled[0] if len(enabled) == 1 else None
 
     def _everything(self) -> list[_Placed]:
@@ -326,7 +342,8 @@ class _Reading:
         if only is None and self.layers.nodes_doc is not None and not self.layers.nodes:
             return []  # that there are no nodes is told of their file
         if only is None:
-            self.wrong(
+            self.lacks(
+                [("services",), ("deployment", "services")],
                 ("services",),
                 "nothing says which node each service runs on",
                 "add services: [{name: ..., nodes: [...]}] to the metadata",
@@ -354,17 +371,18 @@ class _Reading:
         compose = self._compose(placed.compose)
         described = compose.services.get(entry.name)
         if described is None and compose.services:
-            self.wrong(
+            self.lacks(
+                [(*path, "compose_file")],
                 (*path, "name"),
                 f"there is no service {entry.name!r} in {placed.compose.name}",
                 f"it has: {', '.join(compose.services)}",
             )
         after: dict[str, Condition] = dict.fromkeys(entry.depends_on, "healthy")
         for name in entry.depends_on:
-            if name not in by_name:
-                self.wrong(
-                    (*path, "depends_on"), f"there is no service {name!r}", f"known services: {', '.join(by_name)}"
-                )
+            if name not in by_name and not self.doubt.within(path[:-1], "name"):
+                near = difflib.get_close_matches(name, by_name, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known services: {', '.join(by_name)}"
+                self.wrong((*path, "depends_on"), f"there is no service {name!r}", hint)
         for name, condition in (described.depends_on if described else {}).items():
             if name in by_name:
                 after[name] = _stricter(after.get(name), condition)
@@ -388,7 +406,9 @@ class _Reading:
                 source, where = self.layers.defaults_doc, ("service_health_check",)
             checks = health.checks(check, source, where, self.problems)
         edges = tuple(Edge(n, c) for n, c in after.items() if n in by_name)
-        return Service(entry.name, placed.nodes, placed.compose, edges, checks, policy, one_shot)
+        # nobody is asked about a file that is not there: that is told once
+        nodes = placed.nodes if entry.kubectl or is_file(placed.compose) else ()
+        return Service(entry.name, nodes, placed.compose, edges, checks, policy, one_shot, dict(entry.kubectl))
 
     def _health_timeout(self) -> float | None:
         shared = self.layers.scenarios.execution_config.concurrent_deployment
@@ -415,34 +435,57 @@ class _Reading:
 
     def _compose_path(self, name: str | None, where: tuple[Key, ...]) -> Path:
         if name is None:
-            return first(self.directory, COMPOSE_NAMES) or self.directory / COMPOSE_NAMES[0]
+            if (found := first(self.directory, COMPOSE_NAMES)) is not None:
+                return found
+            if not self.doubt.about(where):
+                self.problems.add(
+                    self.directory, 0, "", f"there is no {COMPOSE_NAMES[0]} in it", rename(self.directory)
+                )
+            return self.directory / COMPOSE_NAMES[0]
         path = self.directory / name
         if not path.resolve().is_relative_to(self.directory.resolve()):
             self.wrong(where, f"{name!r} leads out of the scenario's folder")
-        elif not path.is_file():
+        elif not is_file(path):
             self.wrong(where, f"there is no file {name!r} in {self.directory}")
         return path
 
     def _compose(self, path: Path) -> ComposeFile:
         if path not in self.composes:
-            readable = path.is_file()
+            readable = is_file(path) and path != self.file
             empty = ComposeFile(path, Document(path))
             self.composes[path] = compose_file.load(path, self.env, self.problems) if readable else empty
+            for service in self.composes[path].services.values():
+                learn({k: v for k, v in service.environment.items() if v})
+                for file in (self.directory / f for f in service.env_files):
+                    learn(read_env_file(file, Problems()) if is_file(file) else {})
         return self.composes[path]
 
     def _uploads(self) -> tuple[Path, ...]:
         names = [f for c in self.composes.values() for s in c.services.values() for f in s.files]
+        if list(self.composes) == [self.file] and (self.directory / MANIFESTS).is_dir():
+            names.append(MANIFESTS)  # only a cluster's: nobody copies them, but a run goes on only if they are the same
         found = []
         for name in dict.fromkeys([*names, *self.metadata.upload]):
             path = self.directory / name
             if not path.resolve().is_relative_to(self.directory.resolve()):
                 if name in self.metadata.upload:
                     self.wrong(("upload",), f"{name!r} leads out of the scenario's folder")
-            elif path.exists():
+            elif is_there(path):
                 found.append(path)
             elif name in self.metadata.upload:
                 self.wrong(("upload",), f"there is no {name!r} in {self.directory}")
+        self._tell_missing_env_files()
         return tuple(found)
+
+    def _tell_missing_env_files(self) -> None:
+        """Only a warning: the earlier tool uploaded none, so that existing users have them on their nodes."""
+        for compose in self.composes.values():
+            for service in compose.services.values():
+                for name in service.env_files:
+                    if not (self.directory / name).exists():
+                        where = ("services", service.name, "env_file")
+                        text = f"{name} is not in the scenario's folder: Compose will look for it on the node"
+                        self.problems.warn(compose.path, compose.document.line(*where), dotted(where), text)
 
     # -- the test -------------------------------------------------------------------------------------------------
 
@@ -459,33 +502,61 @@ class _Reading:
                 for name in ("node", "script", "timeout", "result_paths", "wait_for_all_services", "collection_mode")
                 if getattr(merged, name) is None and (value := getattr(layer, name)) is not None
             }
+            if "result_paths" in gaps:
+                gaps["result_paths"] = self._within(layer, gaps["result_paths"])
             merged = evolve(merged, **gaps)
         return merged, place
 
+    def _within(self, said: TestExecution, paths: list[str]) -> list[str]:
+        """The result paths that stay where they begin; others are told."""
+        own = said is not self.layers.defaults.test_execution
+        document = self.document if own else self.layers.defaults_doc
+        home: tuple[Key, ...] = ("deployment",) if own and said is not self.metadata.test_execution else ()
+        for number, path in enumerate(paths):
+            if leads_out(path):
+                where = (*home, "test_execution", "result_paths", number)
+                text = f"{path!r} leads out of the folder that the script runs in"
+                hint = "let the script write below it, or give an absolute path"
+                self.problems.add(document.file, document.line(*where), dotted(where), text, hint)
+        return [path for path in paths if not leads_out(path)]
+
     def _benchmark(self, execution: TestExecution, place: tuple[Key, ...]) -> tuple[DriverRef, float | None]:
         chosen = self.metadata.benchmark
+        node = self._script_node(execution, place)
         if chosen is not None:
             return named_driver(chosen, self.document, "benchmark"), execution.timeout
         meta = self.metadata
         own = [meta.test_execution, meta.deployment.test_execution if meta.deployment else None]
         named = next((e.script for e in own if e is not None and e.script), None)
         script = execution.script or "run_test.sh"
-        if named or (self.directory / script).is_file():
-            options: dict[str, Any] = {"script": script, "node": self._script_node(execution, place)}
+        config = first(self.directory, TEST_CONFIG_NAMES)
+        if named or is_file(self.directory / script):
+            self._look_at(config)
+            options: dict[str, Any] = {"script": script, "node": node}
             if execution.result_paths is not None:
                 options["result_paths"] = execution.result_paths
             return DriverRef("script", options, self.document.origin(*place)), execution.timeout
-        config = first(self.directory, TEST_CONFIG_NAMES)
         if config is not None:
             given = {"config": str(config.resolve())}
             if execution.node:
-                given["node"] = self._script_node(execution, place)
+                given["node"] = node
             return DriverRef("aicp", given, str(config)), execution.timeout
-        self.wrong(
+        self.lacks(
+            [("benchmark",), ("test_execution",), ("deployment", "test_execution")],
             ("test_execution",),
             f"nothing to run: no benchmark is set, and there is neither {script} nor {TEST_CONFIG_NAMES[0]}",
         )
         return DriverRef("noop"), None
+
+    def _look_at(self, config: Path | None) -> None:
+        """Only a warning about a file that the script reads: it may make JSON of it first."""
+        try:
+            if config is not None:
+                load_config(config)
+        except (OSError, ValueError) as error:
+            file, _, rest = str(error).removeprefix(str(config)).partition(": ")
+            line = file.strip(":")
+            self.problems.warn(config, int(line) if line.isdigit() else 0, "", f"is not JSON: {rest or error}")
 
     def _script_node(self, execution: TestExecution, place: tuple[Key, ...]) -> str:
         name = execution.node or "local"

@@ -34,6 +34,7 @@ def schema_of(cls: type[Any], title: str) -> Schema:
 
 def _mapping(cls: type[Any], found: dict[str, Schema]) -> Schema:
     attrs.resolve_types(cls, include_extras=True)
+    summary, keys = described(cls)
     properties, required = {}, []
     for item in attrs.fields(cls):
         if not item.init:
@@ -42,18 +43,23 @@ def _mapping(cls: type[Any], found: dict[str, Schema]) -> Schema:
         schema = _type(item.metadata.get("schema", item.type), found)
         if item.default is not attrs.NOTHING and isinstance(item.default, (str, int, float)) and item.default != "":
             schema["default"] = item.default
-        properties[item.name] = schema if must else _or_nothing(schema)
+        name = item.name.rstrip("_")  # what Python keeps for itself
+        words = {"description": keys[name]} if name in keys else {}
+        properties[name] = {**(schema if must else _or_nothing(schema)), **words}
         if must:
-            required.append(item.name)
+            required.append(name)
     made: Schema = {
-        "type": "object", "description": _words(cls), "properties": properties,
+        "type": "object", "description": summary, "properties": properties,
         "additionalProperties": bool(getattr(cls, "OPEN", False)),
     }  # fmt: skip
     return {**made, "required": required} if required else made
 
 
-def _words(cls: type[Any]) -> str:
-    return re.sub(r"\s+", " ", inspect.getdoc(cls) or "").replace("``", "`")
+def described(cls: type[Any]) -> tuple[str, dict[str, str]]:
+    """Return what a docstring says of the mapping, and of each key for which it has an item (``* ``key``: meaning``)."""
+    summary, *items = re.split(r"^\* ``(\w+)``: ", inspect.getdoc(cls) or "", flags=re.MULTILINE)
+    words = [re.sub(r"\s+", " ", text).replace("``", "`").strip() for text in items[1::2]]
+    return re.sub(r"\s+", " ", summary).replace("``", "`").strip(), dict(zip(items[::2], words, strict=True))
 
 
 def _type(kind: Any, found: dict[str, Schema]) -> Schema:

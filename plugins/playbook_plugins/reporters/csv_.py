@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from playbook_kernel.api import CampaignResult, NoOptions, Reporter, redact
+from playbook_kernel.api import CampaignResult, NoOptions, Reporter
+
+from .words import formula_safe
 
 _FIXED = ("scenario", "status", "attempts", "seconds", "phase", "error_class", "error", "node", "clean")
-_FORMULA = re.compile(r"[ \n]*[=+\-@\t\r]")
 
 
 class CsvReporter(Reporter[NoOptions]):
@@ -23,7 +23,7 @@ class CsvReporter(Reporter[NoOptions]):
         )
         with wide.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow([_harmless(n) for n in (*_FIXED, *names)])
+            writer.writerow([formula_safe(n) for n in (*_FIXED, *names)])
             for scenario in result.scenarios:
                 trial = scenario.last
                 failure = trial.failure if trial else None
@@ -40,7 +40,7 @@ class CsvReporter(Reporter[NoOptions]):
                     "" if trial is None or trial.clean is None else trial.clean,
                 ]
                 values = [metrics[n].value if n in metrics else "" for n in names]
-                writer.writerow([_harmless(v) for v in (*row, *values)])
+                writer.writerow([formula_safe(v) for v in (*row, *values)])
         with long.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["scenario", "trial", "attempt", "metric", "value", "unit", "samples"])
@@ -49,13 +49,5 @@ class CsvReporter(Reporter[NoOptions]):
                     for name, metric in (trial.measurement.metrics if trial.measurement else {}).items():
                         row = [scenario.scenario, trial.trial, trial.attempt, name, metric.value, metric.unit]
                         samples = "" if metric.samples is None else metric.samples
-                        writer.writerow([_harmless(v) for v in (*row, samples)])
+                        writer.writerow([formula_safe(v) for v in (*row, samples)])
         return [wide, long]
-
-
-def _harmless(value: object) -> object:
-    """A text that a spreadsheet would take for a formula gets an apostrophe in front."""
-    if not isinstance(value, str):
-        return value
-    text = redact(value)
-    return f"'{text}" if _FORMULA.match(text) else text

@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 from playbook_kernel.api import (
     CampaignResult,
-    NoOptions,
     PhaseOutcome,
     Reporter,
     ScenarioResult,
@@ -17,21 +16,24 @@ from playbook_kernel.api import (
     redact,
 )
 
+from playbook_plugins.stats import faults, records
 from playbook_plugins.stats.runs import trial_place
 
-from .words import amount, clean, number, seconds, size, why
+from .source import Options
+from .words import amount, clean, left_clean, number, seconds, size, why
 from .words import markdown_text as text
 
 _SIGNS = {"completed": "✅", "failed": "❌", "skipped": "⊘", "cancelled": "⏹", "running": "…", "pending": "…"}
 _PHASE = {"ok": "✅", "failed": "❌", "timeout": "⏱", "skipped": "⊘", "cancelled": "⏹"}
 
 
-class MarkdownReporter(Reporter[NoOptions]):
+class MarkdownReporter(Reporter[Options]):
     """``report.md``: the verdict first, then each scenario with its phases, services, metrics and evidence."""
 
     def write(self, result: CampaignResult, into: Path) -> Sequence[Path]:
         path = into / "report.md"
-        path.write_text(redact("\n".join(_report(result, into)) + "\n"), encoding="utf-8")
+        lines = _report(result, self.options.folder(into), self.options.links(into))
+        path.write_text(redact("\n".join(lines) + "\n"), encoding="utf-8")
         return [path]
 
 
@@ -42,7 +44,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield f"| {' | '.join(row)} |"
 
 
-def _report(result: CampaignResult, into: Path) -> Iterator[str]:
+def _report(result: CampaignResult, source: Path, links: str) -> Iterator[str]:
     total = len(result.scenarios)
     good = result.count("completed")
     yield f"# Campaign {text(result.id)}"
@@ -53,6 +55,8 @@ def _report(result: CampaignResult, into: Path) -> Iterator[str]:
     yield ""
     yield f"{text(result.started)} to {text(result.ended)}, {seconds(result.seconds)}. {text(result.tool)}."
     yield ""
+    if isolation := left_clean(result):
+        yield from (f"{isolation}.", "")
     yield from _table(
         ["scenario", "verdict", "time", "attempts", "clean", "why"],
         [
@@ -71,21 +75,21 @@ def _report(result: CampaignResult, into: Path) -> Iterator[str]:
         yield from ("", f"> ⚠ {text(warning)}")
     for scenario in result.scenarios:
         if scenario.trials:
-            yield from _scenario(scenario, into)
+            yield from _scenario(scenario, source, links)
 
 
 def _anchor(name: str) -> str:
     return re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-")
 
 
-def _scenario(scenario: ScenarioResult, into: Path) -> Iterator[str]:
+def _scenario(scenario: ScenarioResult, source: Path, links: str) -> Iterator[str]:
     yield from ("", f"## {text(scenario.scenario)}", "")
     if scenario.description:
         yield from (text(scenario.description), "")
     for trial in scenario.trials:
         if len(scenario.trials) > 1:
             yield from (f"### Attempt {trial.attempt}: {trial.status}", "")
-        yield from _trial(trial, scenario.scenario, into)
+        yield from _trial(trial, scenario.scenario, source, links)
 
 
 def _failure(failure: PhaseOutcome) -> Iterator[str]:
@@ -104,7 +108,7 @@ def _failure(failure: PhaseOutcome) -> Iterator[str]:
     yield ""
 
 
-def _trial(trial: TrialResult, scenario: str, into: Path) -> Iterator[str]:
+def _trial(trial: TrialResult, scenario: str, source: Path, links: str) -> Iterator[str]:
     if trial.failure:
         yield from _failure(trial.failure)
     if trial.measurement:
@@ -119,6 +123,12 @@ def _trial(trial: TrialResult, scenario: str, into: Path) -> Iterator[str]:
             if n is not None
         ]
         yield from ("", " · ".join([*notes, text(measured.method)]), "")
+    folder = trial_place(source, trial, scenario)
+    place = source / folder
+    if struck := faults.load_faults(place):
+        rows = faults.told(records.of_trial(place, trial), struck)
+        yield from _table(faults.HEAD, [[text(cell) for cell in row] for row in rows])
+        yield ""
     yield from _table(
         ["phase", "status", "time"],
         [[p.phase, f"{_PHASE.get(p.status, '')} {p.status}", seconds(p.seconds)] for p in trial.phases],
@@ -161,13 +171,12 @@ def _trial(trial: TrialResult, scenario: str, into: Path) -> Iterator[str]:
     for warning in trial.warnings:
         yield from ("", f"> ⚠ {text(warning)}")
     if trial.artifacts:
-        folder = trial_place(into, trial, scenario)
         yield from ("", f"<details><summary>{len(trial.artifacts)} files kept</summary>", "")
         yield from _table(
             ["file", "kind", "node", "size"],
             [
                 [
-                    f"[{text(a.path)}]({quote(f'{folder}/{a.path}')})",
+                    f"[{text(a.path)}]({quote(f'{links}{folder}/{a.path}')})",
                     text(a.kind),
                     text(a.node),
                     size(a.size) + (" ⚠ " + text(a.note) if a.partial else ""),

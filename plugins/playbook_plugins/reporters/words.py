@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-from playbook_kernel.api import Metric, ScenarioResult, TrialResult
+from playbook_kernel.api import CampaignResult, Metric, ScenarioResult, TrialResult, redact
 
 _INTRAWORD = r"(?<=[^\W_])_+(?=[^\W_])"
 _MARKUP = re.compile(rf"{_INTRAWORD}|[\\`*_\[\]<>|~]|&(?=#?\w+;)")
-_OPENING = re.compile(r"^(?:[#+=-]|\d{1,9}(?=[.)]))")
+_FORMULA = re.compile(r"[ \n]*[=+\-@\t\r]")
+_OPENING = re.compile(r"^(?:[#+=-]|\d{1,9}(?=[.)](?:\s|$)))")
 
 
 def markdown_text(value: object) -> str:
@@ -45,6 +46,16 @@ def seconds(value: float) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def left_clean(result: CampaignResult) -> str:
+    """How the trials left their nodes, in a sentence; empty if there were none."""
+    trials = [t for s in result.scenarios for t in s.trials]
+    took = sum(p.seconds for t in trials for p in t.phases if p.phase == "cleanup")
+    good, late = sum(t.clean is True for t in trials), sum(t.emergencies for t in trials)
+    again = f", {late} emergency cleanup{'' if late == 1 else 's'}" if late else ""
+    words = f"{good} of {len(trials)} trials were verified to have left their nodes clean{again}, {seconds(took)} of cleaning"
+    return words if trials else ""
 
 
 def number(value: float) -> str:
@@ -90,3 +101,15 @@ def clean(trial: TrialResult | None) -> str:
     if trial is None:
         return ""
     return "unknown" if trial.clean is None else "yes" if trial.clean else "no"
+
+
+def formula_safe(value: object) -> object:
+    """A cell of a table of values: a text that a spreadsheet would take for a formula gets an apostrophe in front.
+
+    >>> formula_safe("=1+1"), formula_safe("plain"), formula_safe(-1.5)
+    ("'=1+1", 'plain', -1.5)
+    """
+    if not isinstance(value, str):
+        return value
+    text = redact(value)
+    return f"'{text}" if _FORMULA.match(text) else text

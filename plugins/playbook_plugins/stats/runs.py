@@ -13,21 +13,24 @@ from playbook_kernel.api import CampaignResult, ConfigError, TrialResult, decode
 CAMPAIGN, SUMMARY = "campaign.json", "summary.json"
 
 
-def names(results: Path) -> list[str]:
-    """Every run of a results folder, oldest first."""
+def names(results: Path, files: Sequence[str] = (CAMPAIGN, SUMMARY)) -> list[str]:
+    """Every run of a results folder that has one of these files, oldest first."""
     if not results.is_dir():
         return []
     found = (p for p in results.iterdir() if not p.name.startswith("."))
-    return sorted(p.name for p in found if (p / CAMPAIGN).is_file() or (p / SUMMARY).is_file())
+    return sorted(p.name for p in found if any((p / file).is_file() for file in files))
 
 
-def find(results: Path, name: str | None) -> Path:
-    """The run of that name, path or unique beginning; None or ``latest``: the newest. Raises ConfigError."""
-    if name and any((Path(name) / file).is_file() for file in (CAMPAIGN, SUMMARY)):
+def find(results: Path, name: str | None, files: Sequence[str] = (CAMPAIGN, SUMMARY)) -> Path:
+    """The run of that name, path or unique beginning, with one of these files; None or ``latest``: the newest.
+
+    Raises ConfigError.
+    """
+    if name and any((Path(name) / file).is_file() for file in files):
         return Path(name)
-    known = names(results)
+    known = names(results, files)
     if not known:
-        raise ConfigError([f"{results}: there are no runs that have ended"])
+        raise ConfigError([f"{results}: there are no runs" + (" that have ended" if CAMPAIGN in files else "")])
     if name in (None, "latest"):
         return results / known[-1]
     assert name is not None
@@ -52,7 +55,7 @@ def load(run: Path) -> CampaignResult:
 
 
 def trial_place(run: Path, trial: TrialResult, scenario: str) -> str:
-    """Where a trial's files lie, relative to the run's folder; the scenario's name if the folder is not there."""
+    """Where a trial's files lie, relative to the run's folder; like the scenario if the folder is not there."""
     if (run / scenario / "trials" / trial.trial).is_dir():
         return f"{scenario}/trials/{trial.trial}"
     if trial.attempt == 1 and _is_within(run, scenario) and (run / scenario).is_dir():
@@ -61,7 +64,7 @@ def trial_place(run: Path, trial: TrialResult, scenario: str) -> str:
     for path in sorted(run.glob("*/trial.json")) + sorted(run.glob("*/trials/*/trial.json")):
         if _json(path).get("trial") == trial.trial:
             return path.parent.relative_to(run).as_posix()
-    return scenario
+    return scenario.replace("/", "_").lstrip(".") or "_"  # never a way out of the run
 
 
 def _is_within(run: Path, name: str) -> bool:

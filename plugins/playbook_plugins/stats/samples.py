@@ -1,19 +1,19 @@
 """Telemetry samples: JSON lines, one a sample of a source, as the collector wrote them.
 
 ``{"t": <Unix seconds, controller's clock>, "source": "gpu-1" or "gpu-1/gpu0" or "gpu-1/decode", "<quantity>": value}``;
-Samples come once a second; where they do not, nothing is known.
+Each source has a pace of its own (a second, ten for tools that cost much); where it is not kept, nothing is known.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from bisect import bisect_right
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
 from playbook_kernel.api import TrialResult
 
 KIND = "telemetry"
@@ -37,36 +37,37 @@ SERIES: Mapping[str, tuple[str, str]] = {
 }
 """Quantity: what it is called, and its unit."""
 
-_SAME, _GAP = 0.5, 2.5
+Points = list[tuple[float, float]]
+"""Of one series: Unix seconds and value, in order."""
+Series = dict[tuple[str, str], Points]
+"""By quantity and source."""
+
+_GAP = 2.5
 
 
-@define(eq=False)
-class Samples:
-    """All sources on one row of times (Unix seconds); NaN where a source has no sample."""
-
-    times: list[float] = field(factory=list)
-    values: dict[tuple[str, str], list[float]] = field(factory=dict)
-
-    def of(self, quantity: str) -> dict[str, list[float]]:
-        """The series of one quantity, by source."""
-        return {source: values for (name, source), values in self.values.items() if name == quantity}
-
-    @staticmethod
-    def shown(value: float) -> str:
-        """A value for people; nothing for one that is not known."""
-        return "" if value != value else f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
-
-
-def load_samples(folder: Path, trial: TrialResult) -> Samples:
+def load_samples(folder: Path, trial: TrialResult) -> Series:
     """The samples of a trial; empty if it has none."""
-    rows: list[dict[str, Any]] = []
+    found: Series = {}
     for artifact in trial.artifacts:
         path = folder / artifact.path
-        if artifact.kind != KIND or not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
-            continue
+        if artifact.kind == KIND and path.resolve().is_relative_to(folder.resolve()):
+            found |= load(path)
+    return found
+
+
+def load(path: Path) -> Series:
+    """The samples of a file; lines that are none are passed over, and a file that cannot be read has none."""
+    found: Series = {}
+    try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            rows += [row for line in file if (row := sample(line)) is not None]
-    return aligned(rows)
+            for row in filter(None, map(sample, file)):
+                for name in SERIES.keys() & row.keys():
+                    value = row[name]
+                    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+                        found.setdefault((name, str(row.get("source", ""))), []).append((float(row["t"]), float(value)))
+    except OSError:
+        pass
+    return {key: sorted(points) for key, points in found.items()}
 
 
 def sample(line: str) -> dict[str, Any] | None:
@@ -78,22 +79,18 @@ def sample(line: str) -> dict[str, Any] | None:
     return row if isinstance(row, dict) and isinstance(row.get("t"), (int, float)) else None
 
 
-def aligned(rows: list[dict[str, Any]]) -> Samples:
-    """Put samples that are closer than half a second into one row of times; more than 2.5 s without any is a gap."""
-    rows = sorted(rows, key=lambda r: float(r["t"]))
-    times: list[float] = []
-    for row in rows:
-        now = float(row["t"])
-        if times and now - times[-1] > _GAP:
-            times.append((times[-1] + now) / 2)  # nobody has a value there
-        if not times or now - times[-1] > _SAME:
-            times.append(now)
-    samples = Samples(times)
-    for row in rows:
-        at = bisect_right(times, float(row["t"])) - 1
-        for name in SERIES:
-            value = row.get(name)
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-                key = (name, str(row.get("source", "")))
-                samples.values.setdefault(key, [math.nan] * len(times))[at] = float(value)
-    return samples
+def longest(points: Points) -> float:
+    """Seconds between two samples of a series beyond which nothing is known: 2.5 times its pace, and 2.5 s at least."""
+    steps = [b[0] - a[0] for a, b in itertools.pairwise(points)]
+    return _GAP * max(1.0, statistics.median(steps) if steps else 0.0)
+
+
+def with_gaps(points: Points) -> Points:
+    """The series with a value that is none (NaN) wherever too long nothing came."""
+    limit = longest(points)
+    found = points[:1]
+    for before, after in itertools.pairwise(points):
+        if after[0] - before[0] > limit:
+            found.append(((before[0] + after[0]) / 2, math.nan))
+        found.append(after)
+    return found

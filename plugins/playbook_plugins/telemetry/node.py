@@ -15,7 +15,7 @@ from attrs import define, field
 SCRIPT = r"""
 interval=$1 slow=$2
 up() { read -r now _ </proc/uptime; }
-up; echo "Z $(date +%s.%N) $now"
+clock=$(date +%s.%N); up; echo "Z ${clock%.*N*} $now"  # busybox knows no %N
 if command -v nvidia-smi >/dev/null 2>&1; then
   nvidia-smi --query-gpu=index,utilization.gpu,memory.used,memory.total,power.draw,temperature.gpu \
     --format=csv,noheader,nounits -l "$3" 2>/dev/null | while read -r line; do up; echo "G $now $line"; done &

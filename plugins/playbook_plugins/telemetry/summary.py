@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import math
 from pathlib import Path
 from typing import Any
 
 from playbook_kernel.api import Measurement, Metric
 
 from playbook_plugins.stats.metrics import THROUGHPUT, find, in_base_unit
-from playbook_plugins.stats.samples import SERIES, sample
+from playbook_plugins.stats.samples import SERIES, Series, load, longest
 
-Series = dict[tuple[str, str], list[tuple[float, float]]]
-_GAP = 15.0  # npu-smi and rocm-smi are asked every ten seconds
+_KNOWN = 0.95
 _TOKENS = ("total_output_tokens", "output_tokens", "total_output")
-
-
-def load(path: Path) -> Series:
-    """The samples of a file, as ``(time, value)`` by quantity and source; lines that are none are passed over."""
-    found: Series = {}
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            for row in filter(None, map(sample, file)):
-                for name in SERIES.keys() & row.keys():
-                    value = row[name]
-                    if isinstance(value, (int, float)) and math.isfinite(value):
-                        found.setdefault((name, str(row.get("source", ""))), []).append((float(row["t"]), float(value)))
-    except OSError:
-        pass
-    return {key: sorted(points) for key, points in found.items()}
 
 
 def summary(series: Series) -> list[dict[str, Any]]:
@@ -42,22 +25,27 @@ def summary(series: Series) -> list[dict[str, Any]]:
     return rows
 
 
-def energy(series: Series) -> tuple[float, float] | None:
+def energy(series: Series) -> tuple[float | None, float] | None:
     """Joules of all accelerators together, and their mean power in watts; None if no power is known.
 
-    Between two samples power is taken to go straight from one to the other; nothing is counted across a gap.
+    Power is taken to go straight from one sample to the next, and before the first and after the last, while sampling
+    went on, to be the mean. Of a gap nothing is known: joules are None where gaps are more than a twentieth of the time.
     """
-    joules = watts = 0.0
-    seen = False
+    watts = 0.0
+    known = []
+    begin = min((points[0][0] for points in series.values()), default=0.0)
+    end = max((points[-1][0] for points in series.values()), default=0.0)
     for (name, _), points in series.items():
         if name != "power":
             continue
-        pairs = [(a, b) for a, b in itertools.pairwise(points) if b[0] - a[0] <= _GAP]
-        span = sum(b[0] - a[0] for a, b in pairs)
-        if span > 0:
-            own = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairs)
-            joules, watts, seen = joules + own, watts + own / span, True
-    return (joules, watts) if seen else None
+        limit = longest(points)
+        pairs = [(a, b) for a, b in itertools.pairwise(points) if b[0] - a[0] <= limit]
+        if span := sum(b[0] - a[0] for a, b in pairs):
+            watts += sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in pairs) / span
+            known.append(span + sum(e for e in (points[0][0] - begin, end - points[-1][0]) if e <= limit))
+    if not known:
+        return None
+    return (watts * (end - begin) if min(known) >= _KNOWN * (end - begin) else None, watts)
 
 
 def figures(path: Path, measured: Measurement) -> dict[str, Metric]:
@@ -68,6 +56,7 @@ def figures(path: Path, measured: Measurement) -> dict[str, Metric]:
     if taken is not None:
         count = sum(len(points) for (name, _), points in series.items() if name == "power")
         found["accelerator_power_mean"] = Metric(round(taken[1], 3), "W", count)
+    if taken is not None and taken[0] is not None:
         found["accelerator_energy"] = Metric(round(taken[0], 3), "J", count)
         if tokens := _tokens(measured):
             found["joules_per_output_token"] = Metric(round(taken[0] / tokens, 6), "J", count)

@@ -114,6 +114,8 @@ class Watch:
         with self.ctx.session(node).start(argv, stdin=True) as process:
             with self._lock:
                 self._processes.add(process)
+            if self._stop.is_set():  # whoever leaves has not seen this one
+                return
             try:
                 process.write(SCRIPT.encode())
                 process.end_input()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 from playbook_kernel.api import TransferFailed, current
 
 PIECE = 256 * 1024
+_ROOM = 1024 * 1024
+"""Bytes in a pipe: with the usual 64 KiB, both ends wait for one another all the time."""
 
 PACK = '[ -d "$1" ] || { echo "there is no such directory" >&2; exit 66; }; exec tar -C "$1" -c -f - .'
 """Shell: write the contents of the folder ``$1``."""
@@ -72,6 +75,10 @@ def _running(argv: list[str], node: str, what: str, *, feed: bool) -> Iterator[T
     with subprocess.Popen(
         argv, stdin=pipe if feed else subprocess.DEVNULL, stdout=None if feed else pipe, stderr=pipe, bufsize=0
     ) as popen:
+        for stream in (popen.stdin, popen.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):  # more than the system gives to one user: slower, no worse
+                    fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, _ROOM)
         tar = Tar(popen, node, what)
         try:
             with current().cancel.watching(popen.kill):

@@ -1,11 +1,12 @@
-"""The load generator beside its peers, on one known-timing server: ``python -m tests.bench.aicp [--help]``.
+"""The load generator beside its peers, on one server and one machine: ``python -m tests.bench.aicp [--help]``.
 
 What each client reports is compared with the server's own record of the same run. Ours is the whole product:
-``playbook-aicp`` with records, usage and statistics. Peers go into a folder of their own: aiohttp and httpx as most
-scripts use them, and SGLang's Rust client from its wheel.
+``playbook-aicp`` with records, usage and statistics. Peers come from their own wheels: SGLang's Rust client, vLLM's
+benchmark without its engine (a wheel of 340 MB, once), AIPerf if named (1.2 GB installed, once), aiohttp and httpx as
+most scripts use them.
 
-A figure of accuracy counts only where others used less than 0.2 cores meanwhile (``other``); with ``--realtime`` server
-and clients get real-time priority, so that others matter less.
+A figure counts only where others used less than 0.2 cores meanwhile (``other``); with ``--realtime`` server and clients
+get real-time priority, so that others matter less. CPU is that of the load alone. At the end stands every goal.
 """
 
 from __future__ import annotations
@@ -13,215 +14,151 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
-import sys
 import tempfile
 import time
-import venv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
-from playbook_plugins.benchmarks.aicp.calibrate import Known
-from playbook_plugins.benchmarks.aicp.core.launch import cpu_times
-from playbook_plugins.benchmarks.aicp.core.stats import percentile
+from tests.bench import as_installed
 
-HERE = Path(__file__).parent
-CACHE = Path.home() / ".cache" / "playbook-bench-aicp"
-MODULE = "playbook_plugins.benchmarks.aicp"
-SGLANG = "sglang==0.5.23"
-
-
-@frozen
-class Workload:
-    """``waves``: requests are so many times ``streams``."""
-
-    name: str
-    streams: int
-    tokens: int
-    ttft: float
-    itl: float
-    waves: int
-
+from . import alone
+from .clients import PEERS, Client, Workload, ours, peers
+from .goals import Goal, judged
+from .servers import cpu, instant, known, server, truth
 
 WORKLOADS = {
     w.name: w
     for w in (
-        Workload("gentle", 32, 128, 50, 10, 4),
+        Workload("gentle", 32, 128, 50, 10, 8),
         Workload("heavy", 512, 128, 50, 20, 3),
         Workload("fast", 512, 128, 50, 10, 3),
-        Workload("instant-64", 64, 2, 0, 0, 300),
-        Workload("instant-512", 512, 2, 0, 0, 40),
+        Workload("instant-64", 64, 2, 0, 0, 500),
+        Workload("instant-512", 512, 2, 0, 0, 60),
     )
 }
+ALONE = ("start", "after", "memory", "punctual", "counts")
+_QUIET = 0.2
 
 
-@frozen
-class Seen:
-    """What a client reported, ms; CPU seconds are those of the load alone for ours, of the whole process for peers."""
-
-    requests: int
-    tokens: int
-    seconds: float
-    ttft_mean: float
-    ttft_p99: float
-    itl_p99: float
-    cpu: float | None = None
-
-
-def peers() -> dict[str, list[str]]:
-    """Commands of the peers that can be had; those that cannot are said."""
-    python = CACHE / "venv" / "bin" / "python"
-    if not python.exists():
-        venv.create(CACHE / "venv", with_pip=True)
-    found = {}
-    for name in ("aiohttp", "httpx"):
-        if subprocess.run([python, "-c", f"import {name}"], capture_output=True, check=False).returncode:
-            subprocess.run([python, "-m", "pip", "install", "-q", name], capture_output=True, check=False)
-        if subprocess.run([python, "-c", f"import {name}"], capture_output=True, check=False).returncode == 0:
-            found[name] = [str(python), str(HERE / "peers" / f"{name}_client.py")]
-        else:
-            print(f"{name} cannot be installed here: left out")
-    extension = _sglang(python)
-    if extension is not None:
-        found["sglang rust"] = [sys.executable, str(HERE / "peers" / "sglang_rust.py"), str(extension)]
-    return found
-
-
-def _sglang(python: Path) -> Path | None:
-    folder = CACHE / "sglang"
-    if not folder.exists():
-        with tempfile.TemporaryDirectory() as made:
-            command = [python, "-m", "pip", "download", "-q", "--no-deps", "-d", made, SGLANG]
-            subprocess.run(command, capture_output=True, check=False)
-            for wheel in Path(made).glob("*.whl"):
-                subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(folder)], check=True)
-    found = next(folder.glob("sglang/srt/rust_extensions/_bench*.so"), None)
-    if found is None:
-        print(f"{SGLANG} cannot be had here: left out")
-    return found
+def measure(client: Client, work: Workload, there: Sequence[str], here: Sequence[str]) -> dict[str, Any]:
+    """One client under one workload. Raises ValueError or CalledProcessError where it cannot be."""
+    command = instant() if work.instant else known(work.ttft, work.itl)
+    if command is None:
+        raise ValueError("there is no C compiler for the server that answers at once")
+    with server(command, there) as there_is:
+        before, began = cpu(there_is.process.pid), time.monotonic()
+        seen = client(there_is.url, work, here)
+        used, served, busy = (b - a for a, b in zip(before, cpu(there_is.process.pid), strict=True))
+        seconds = time.monotonic() - began
+        log = there_is.get("/__log")
+    row = {
+        "requests_per_s": seen.requests / seen.seconds,
+        "tokens_per_s": seen.tokens / seen.seconds,
+        "cpu_s_per_1k_tokens": seen.cpu / seen.tokens * 1000,
+        "cpu_s_per_1k_requests": seen.cpu / seen.requests * 1000,
+        "server_cores": served / seconds,
+        "other_cores": max(0.0, busy - used - served) / seconds,
+    }
+    if work.instant:
+        return row | {"in_flight": log["peak"]}
+    mean, tail, gap = truth(log)
+    return row | {
+        "ttft_true_ms": mean,
+        "ttft_error_mean_ms": seen.ttft_mean - mean,
+        "ttft_error_p99_ms": seen.ttft_p99 - tail,
+        "itl_true_p99_ms": gap,
+        "itl_error_p99_ms": seen.itl_p99 - gap,
+    }
 
 
-def ours(engine: str) -> Callable[[str, Workload, list[str]], Seen]:
-    """The product with an engine."""
-
-    def run(url: str, work: Workload, prefix: list[str]) -> Seen:
-        with tempfile.TemporaryDirectory() as folder:
-            command = [
-                *prefix, sys.executable, "-m", f"{MODULE}.cli", "--base-url", url, "--model", "mock",
-                "--dataset-name", "random", "--dynamic-input-len", "32", "--dynamic-output-len", str(work.tokens),
-                "--max-concurrency", str(work.streams), "--num-prompts", str(work.streams * work.waves),
-                "--ramp", "0", "--calibrate", "0", "--disable-warm", "--engine", engine, "--result-dir", folder,
-                "--processes", "1",
-            ]  # fmt: skip
-            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-            found = json.loads(next(Path(folder).glob("records/*/*.json")).read_text())
-        metrics = found["metrics"]
-        return Seen(
-            found["succeeded"], found["output_tokens"], found["seconds"], metrics["ttft"]["mean"],
-            metrics["ttft"]["p99"], metrics.get("itl", {}).get("p99", 0.0), found["client"]["cpu_seconds"],
-        )  # fmt: skip
-
-    return run
+_COLUMNS = (
+    ("req/s", "requests_per_s", "9.0f"), ("tok/s", "tokens_per_s", "9.0f"),
+    ("in flight", "in_flight", "10d"), ("TTFT true", "ttft_true_ms", "10.2f"),
+    ("error mean", "ttft_error_mean_ms", "+11.3f"), ("p99", "ttft_error_p99_ms", "+9.3f"),
+    ("ITL p99", "itl_true_p99_ms", "9.2f"), ("error", "itl_error_p99_ms", "+8.3f"),
+    ("CPU s/1k tok", "cpu_s_per_1k_tokens", "13.4f"), ("/1k req", "cpu_s_per_1k_requests", "9.4f"),
+    ("server", "server_cores", "8.2f"), ("other", "other_cores", "7.2f"),
+)  # fmt: skip
 
 
-def peer(command: Sequence[str]) -> Callable[[str, Workload, list[str]], Seen]:
-    """Another client, which prints what it saw."""
-
-    def run(url: str, work: Workload, prefix: list[str]) -> Seen:
-        numbers = [str(n) for n in (work.streams, work.streams * work.waves, work.tokens)]
-        words = [*prefix, *command[:2], f"{url}/v1/completions", *numbers, *command[2:]]
-        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
-        found = json.loads(done.stdout)
-        waits = sorted(r["ttft"] * 1000 for r in found["requests"])
-        gaps = sorted(g * 1000 for r in found["requests"] for g in r["itl"])
-        tokens = len(waits) * work.tokens
-        tail = percentile(gaps, 99) if gaps else 0.0
-        return Seen(len(waits), tokens, found["seconds"], sum(waits) / len(waits), percentile(waits, 99), tail)
-
-    return run
+def _shown(row: dict[str, Any]) -> str:
+    cells = [format(row[key], kind) if key in row else "-".rjust(len(format(0, kind))) for _, key, kind in _COLUMNS]
+    return "".join(cells) + ("" if row["other_cores"] < _QUIET else "  does not count: not alone")
 
 
-def truth(log: dict[str, Any]) -> tuple[float, float, float]:
-    """Mean and p99 of TTFT, and p99 of ITL, as the server sent them."""
-    waits = sorted((s["sent"][0] - s["received"]) / 1e6 for s in log["streams"])
-    gaps = sorted((b - a) / 1e6 for s in log["streams"] for a, b in zip(s["sent"], s["sent"][1:], strict=False))
-    return sum(waits) / len(waits), percentile(waits, 99), percentile(gaps, 99) if gaps else 0.0
-
-
-def server(work: Workload, prefix: list[str]) -> tuple[subprocess.Popen[str], Known]:
-    flags = {"ttft-ms": work.ttft, "itl-ms": work.itl, "stagger": "false"}
-    words = [w for name, value in flags.items() for w in (f"--{name}", str(value))]
-    command = [*prefix, sys.executable, "-m", f"{MODULE}.core.mock", *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    port = int(process.stdout.readline().rsplit(":", 1)[1]) if process.stdout else 0
-    return process, Known(port, process)
+def _alone(name: str, there: Sequence[str], here: Sequence[str]) -> dict[str, float]:
+    """A figure of the product by itself, and the foreign load meanwhile."""
+    own = os.times()
+    before, began = cpu(os.getpid()), time.monotonic()
+    found = getattr(alone, name)(there, here)
+    names = {
+        "after": ("after_per_million_s", "after_besides_s", "after_cpu_per_million_s"),
+        "punctual": ("late_said_p99_ms", "late_p99_ms"),
+    }
+    values = found if isinstance(found, tuple) else (found,)
+    made = dict(zip(names.get(name, (name,)), map(float, values), strict=True))
+    used, _, busy = (b - a for a, b in zip(before, cpu(os.getpid()), strict=True))
+    mine = os.times()
+    used += mine.user - own.user + mine.system - own.system
+    return made | {"other_cores": max(0.0, busy - used) / (time.monotonic() - began)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--workloads", default=",".join(WORKLOADS), help="[all]")
-    parser.add_argument("--clients", default="", help="only these [all that can be had]")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workloads", default=",".join(WORKLOADS), help="[all]; none: an empty text")
+    parser.add_argument("--alone", default=",".join(ALONE), help="figures of the product by itself [all]")
+    parser.add_argument("--clients", default="epoll,uvloop", help="our engines [both]")
+    parser.add_argument("--peers", default="sglang-rust,vllm", help=f"of {', '.join(PEERS)}; none: an empty text")
     parser.add_argument("--realtime", action="store_true", help="real-time priority for all (needs root)")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="at the end, on one line")
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as kept:
+        environ = as_installed(Path(kept))
+        os.environ.clear()
+        os.environ.update(environ)
+        _measured(options)
+
+
+def _measured(options: argparse.Namespace) -> None:
     cores = sorted(os.sched_getaffinity(0))
     first = ["chrt", "-f", "10"] if options.realtime else []
     there = [*first, "taskset", "-c", str(cores[0])]
     here = [*first, "taskset", "-c", ",".join(map(str, cores[1:] or cores))]
-    clients = {"aicp epoll": ours("epoll"), "aicp uvloop": ours("uvloop")}
-    clients |= {name: peer(command) for name, command in peers().items()}
-    if options.clients:
-        clients = {n: c for n, c in clients.items() if n in options.clients.split(",")}
-    rows = []
-    for name in options.workloads.split(","):
+    clients = {name: ours(name) for name in _words(options.clients)} | peers(_words(options.peers))
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for name in _words(options.workloads):
         work = WORKLOADS[name]
-        print(f"\n{name}: {work.streams} streams, {work.tokens} tokens, TTFT {work.ttft} ms, ITL {work.itl} ms")
-        print(f"{'client':<14}{'req/s':>9}{'tok/s':>10}{'TTFT true':>11}{'error mean':>11}{'p99':>9}"
-              f"{'ITL p99':>9}{'error':>9}{'CPU s/1k tok':>14}{'req':>8}{'other':>7}")  # fmt: skip
+        timing = "answered at once" if work.instant else f"TTFT {work.ttft:g} ms, ITL {work.itl:g} ms"
+        print(f"\n{name}: {work.streams} streams, {work.tokens} tokens, {timing}")
+        print(f"{'client':<12}" + "".join(t.rjust(len(format(0, kind))) for t, _, kind in _COLUMNS), flush=True)
         for label, client in clients.items():
-            process, known = server(work, there)
             try:
-                before, began = _cpu(process.pid), time.monotonic()
-                seen = client(known.url, work, here)
-                used, served, busy = (b - a for a, b in zip(before, _cpu(process.pid), strict=True))
-                other = max(0.0, busy - used - served) / (time.monotonic() - began)
-                mean, tail, gap = truth(known.get("/__log"))
+                row = measure(client, work, there, here)
             except (subprocess.CalledProcessError, ValueError, StopIteration) as error:
-                print(f"{label:<14} failed: {error}")
+                print(f"{label:<12} failed: {error}")
                 continue
-            finally:
-                process.terminate()
-                process.wait()
-            cpu = seen.cpu if seen.cpu is not None else used
-            row = {
-                "workload": name, "client": label, "requests_per_s": seen.requests / seen.seconds,
-                "tokens_per_s": seen.tokens / seen.seconds, "ttft_true_ms": mean,
-                "ttft_error_mean_ms": seen.ttft_mean - mean, "ttft_error_p99_ms": seen.ttft_p99 - tail,
-                "itl_true_p99_ms": gap, "itl_error_p99_ms": seen.itl_p99 - gap,
-                "cpu_s_per_1k_tokens": cpu / seen.tokens * 1000, "cpu_s_per_1k_requests": cpu / seen.requests * 1000,
-                "other_cores": other,
-            }  # fmt: skip
-            rows.append(row)
-            print(
-                f"{label:<14}{row['requests_per_s']:>9.0f}{row['tokens_per_s']:>10.0f}{mean:>11.2f}"
-                f"{row['ttft_error_mean_ms']:>+11.3f}{row['ttft_error_p99_ms']:>+9.3f}{gap:>9.2f}"
-                f"{row['itl_error_p99_ms']:>+9.3f}{row['cpu_s_per_1k_tokens']:>14.4f}"
-                f"{row['cpu_s_per_1k_requests']:>8.3f}{other:>7.2f}",
-                flush=True,
-            )
+            found.setdefault(name, {})[label] = row
+            print(f"{label:<12}" + _shown(row), flush=True)
+    single: dict[str, dict[str, float]] = {}
+    for name in _words(options.alone):
+        single[name] = _alone(name, there, here)
+        print(f"{name}: " + ", ".join(f"{k} {v:.4g}" for k, v in single[name].items()), flush=True)
+    rows = judged(found, single, _QUIET)
+    _table(rows)
     if options.json:
-        print(json.dumps(rows))
+        print(json.dumps({"clients": found, "alone": single, "goals": [r.as_json() for r in rows]}))
 
 
-def _cpu(pid: int) -> tuple[float, float, float]:
-    """CPU seconds so far of finished children, of a process, and of the whole machine."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return usage.ru_utime + usage.ru_stime, own, cpu_times()["busy"]
+def _table(rows: Sequence[Goal]) -> None:
+    print(f"\n{'goal':<66}{'value':>12}{'goal':>12}  ")
+    for row in rows:
+        print(f"{row.what:<66}{row.value:>12.4g}{row.sign + ' ' + format(row.goal, '.4g'):>12}  {row.verdict}")
+
+
+def _words(text: str) -> list[str]:
+    return [w for w in text.split(",") if w]
 
 
 if __name__ == "__main__":

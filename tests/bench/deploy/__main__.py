@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from playbook_kernel.api import ServiceChanged, within
-from playbook_kernel.graph import batches, critical_path
-from playbook_plugins.deployment import cleanup, deploy
+from playbook_kernel.cli.plan import batches
+from playbook_plugins.deployment import cleanup, deploy, discover
+from playbook_plugins.deployment.order import remaining
 
 from tests.lab.core import Lab, cannot
 from tests.lab.fixtures import enter_network
@@ -41,8 +42,8 @@ GOALS: Mapping[str, float] = {
 
 
 class Bench:
-    def __init__(self, lab: Lab, flavour: str) -> None:
-        self.lab, self.flavour, self.count = lab, flavour, 0
+    def __init__(self, lab: Lab) -> None:
+        self.lab, self.count = lab, 0
         self.node = lab_node(lab, "n1")
 
     def ours(self, **how: Any) -> dict[str, float]:
@@ -54,7 +55,6 @@ class Bench:
             made = trial(
                 scenario(folder, "n1", self.node.host, **how), [self.node], folder, ident=f"pk-bench-{self.count}"
             )
-            made.ctx.facts["n1"] = {"composer": self.flavour}
             times: dict[str, float] = {}
 
             def note(event: object) -> None:
@@ -63,7 +63,7 @@ class Bench:
 
             made.ctx.emit = note
             with opened(made), within(300):
-                made.pool("n1").run(["true"])
+                made.ctx.facts["n1"] = dict(discover(made.ctx, self.node, made.pool("n1")))
                 import python_on_whales  # noqa: F401 - once a process, however many services there are
 
                 cpu, began = _cpu(), time.monotonic()
@@ -108,12 +108,12 @@ class Bench:
 
 def measure(lab: Lab, repeat: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Each way ``repeat`` times, in turns; what counts is the least disturbed run of each."""
-    bench = Bench(lab, "v2")
-    critical = critical_path(AFTER, SECONDS)[1]
+    bench = Bench(lab)
+    critical = max(remaining(AFTER, SECONDS).values())
     rounds = [_round(bench, say) for _ in range(repeat)]
     seconds = {name: min(r[name] for r in rounds) for name in rounds[0]} | {"critical path": critical}
     floors = {
-        kind: critical_path(AFTER, {n: s + seconds[f"start, {kind}"] for n, s in SECONDS.items()})[1]
+        kind: max(remaining(AFTER, {n: s + seconds[f"start, {kind}"] for n, s in SECONDS.items()}).values())
         for kind in ("bridge", "host")
     }
     retried = seconds["retry"] / (seconds["cleanup"] + seconds["ours, bridge"])

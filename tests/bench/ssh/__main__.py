@@ -1,8 +1,10 @@
 """``python -m tests.bench.ssh``: our SSH transport beside paramiko as it comes, asyncssh, Fabric and OpenSSH.
 
+``--only tools`` sets it beside pyinfra and Ansible, which takes its time and is left out otherwise.
+
 Everything runs on this machine, servers too, so read the ratios and not the seconds. Contenders take turns, round by
 round, and the best round of each counts: noise only adds. ``--json FILE`` writes all figures.
-Peers are installed into a virtual environment of their own below ``~/.cache``.
+Peers are installed into virtual environments of their own below ``~/.cache``.
 """
 
 from __future__ import annotations
@@ -21,26 +23,35 @@ from pathlib import Path
 from tests.plugins.transports.sshd import Sshd, cannot
 
 HERE = Path(__file__).resolve().parent
-PEERS = ("asyncssh", "fabric")
+PEERS = {
+    "asyncssh": ("asyncssh", "fabric"),
+    "fabric": ("asyncssh", "fabric"),
+    "pyinfra": ("pyinfra",),
+    "ansible": ("ansible-core",),
+}
+"""What is installed for each."""
 MIB = 1024 * 1024
 
 
-def peers_python() -> Path:
-    """The interpreter that has the peers."""
+def python_of(tool: str) -> Path:
+    """The interpreter that has a tool."""
+    if tool not in PEERS:
+        return Path(sys.executable)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "playbook-kernel" / "bench-ssh"
-    python = cache / "bin" / "python"
-    if not (cache / "complete").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(cache)], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *PEERS], check=True)
-        (cache / "complete").touch()
+    place = cache / "-".join(PEERS[tool])
+    python = place / "bin" / "python"
+    if not (place / "complete").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *PEERS[tool]], check=True)
+        (place / "complete").touch()
     return python
 
 
 class Bench:
     """The servers, and what has been measured: ``figures[task][tool][name]`` holds a value for each round."""
 
-    def __init__(self, servers: Sequence[Sshd], scratch: Path, rounds: int, peers: Path) -> None:
-        self.servers, self.scratch, self.rounds, self.peers = servers, scratch, rounds, peers
+    def __init__(self, servers: Sequence[Sshd], scratch: Path, rounds: int) -> None:
+        self.servers, self.scratch, self.rounds = servers, scratch, rounds
         self.ways = {"remote": scratch / "remote", "back": scratch / "back"}
         self.figures: dict[str, dict[str, dict[str, list[float]]]] = {}
 
@@ -61,8 +72,7 @@ class Bench:
         found = self.figures.setdefault(label, {})
         for turn in range(self.rounds):
             for tool in tools:
-                python = self.peers if tool in PEERS else Path(sys.executable)
-                argv = [str(python), str(HERE / "contenders.py"), tool, task, json.dumps(common)]
+                argv = [str(python_of(tool)), str(HERE / "contenders.py"), tool, task, json.dumps(common)]
                 done = subprocess.run(argv, capture_output=True, text=True, check=False)
                 if done.returncode:
                     raise SystemExit(f"{tool} failed at {label}:\n{done.stderr}")
@@ -105,6 +115,16 @@ def commands(bench: Bench, nodes: int) -> list[Row]:
     ]
 
 
+def tools(bench: Bench, nodes: int) -> list[Row]:
+    """Short commands on many nodes, beside tools that are made for that."""
+    label = f"{nodes} nodes, 20 commands (tools)"
+    bench.measure(label, ("ours", "pyinfra", "ansible"), "commands", nodes, commands=20)
+    return [
+        row(bench, label, "warm", "pyinfra", "<= 0.20"),
+        row(bench, label, "warm", "ansible", "<= 0.10"),
+    ]
+
+
 def one_file(bench: Bench, size: int) -> list[Row]:
     """One big file, both ways."""
     big, label = bench.scratch / "big", f"{size} MiB"
@@ -142,7 +162,7 @@ def many_files(bench: Bench, count: int) -> list[Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.ssh", description=__doc__)
-    parser.add_argument("--only", choices=("commands", "file", "files"), help="one part of it")
+    parser.add_argument("--only", choices=("commands", "tools", "file", "files"), help="one part of it")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--nodes", type=int, default=32)
     parser.add_argument("--size", type=int, default=1024, help="MiB of the one big file")
@@ -151,20 +171,21 @@ def main() -> None:
     given = parser.parse_args()
     if why := cannot():
         raise SystemExit(f"no sshd: {why}")
-    peers = peers_python()
     scratch = Path(tempfile.mkdtemp(prefix="playbook-bench-", dir="/dev/shm"))
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         servers = [stack.enter_context(Sshd(scratch / f"sshd-{n}")) for n in range(given.nodes)]
         for server in servers[1:]:
             server.authorized.write_bytes(servers[0].authorized.read_bytes())
-        bench = Bench(servers, scratch, given.rounds, peers)
+        bench = Bench(servers, scratch, given.rounds)
         parts = {
             "commands": lambda: commands(bench, given.nodes),
+            "tools": lambda: tools(bench, given.nodes),
             "file": lambda: one_file(bench, given.size),
             "files": lambda: many_files(bench, given.files),
         }
-        rows = [found for name, part in parts.items() if given.only in (None, name) for found in part()]
+        chosen = [given.only] if given.only else [name for name in parts if name != "tools"]
+        rows = [found for name in chosen for found in parts[name]()]
     print(f"{'what':38} {'ours':>9} {'theirs':>9}  {'against':9} {'ratio':>6}  goal")
     for what, mine, peer, theirs, ratio, goal in rows:
         print(f"{what:38} {mine:8.3f}s {theirs:8.3f}s  {peer:9} {ratio:6.2f}  {goal}")

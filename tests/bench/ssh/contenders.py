@@ -225,12 +225,70 @@ def _masters(place: Place) -> Iterator[Callable[..., None]]:
                            capture_output=True, check=False)  # fmt: skip
 
 
+# -- tools, which know no warm connection: what more commands take is the difference of two runs ---------------------
+
+
+def _differing(place: Place, run: Callable[[int], object]) -> Figures:
+    first = timed(lambda: run(1))
+    return {"first": first, "warm": timed(lambda: run(1 + place["commands"])) - first}
+
+
+def pyinfra(task: str, place: Place) -> Figures:
+    assert task == "commands"
+    scratch = Path(place["scratch"])
+    common = {
+        "ssh_hostname": place["host"],
+        "ssh_user": place["user"],
+        "ssh_key": place["key"],
+        "ssh_known_hosts_file": place["known"],
+        "ssh_strict_host_key_checking": "yes",
+        "ssh_look_for_keys": False,
+        "ssh_allow_agent": False,
+    }
+    hosts = [(f"n{port}", {**common, "ssh_port": port}) for port in place["ports"]]
+    (scratch / "inventory.py").write_text(f"nodes = {hosts!r}\n")
+
+    def run(count: int) -> None:
+        deploy = f"from pyinfra.operations import server\nfor _ in range({count}):\n    server.shell({COMMAND!r})\n"
+        (scratch / "deploy.py").write_text(deploy)
+        argv = [sys.executable, "-m", "pyinfra", "-y", "--parallel", str(len(hosts)), "inventory.py", "deploy.py"]
+        subprocess.run(argv, check=True, cwd=scratch, stdin=subprocess.DEVNULL, capture_output=True)
+
+    return _differing(place, run)
+
+
+def ansible(task: str, place: Place) -> Figures:
+    """The module ``raw``, which is its fastest: it copies no Python to the nodes."""
+    assert task == "commands"
+    scratch = Path(place["scratch"])
+    options = f"-o UserKnownHostsFile={place['known']} -o IdentitiesOnly=yes -o KexAlgorithms=curve25519-sha256"
+    rows = [
+        f"n{port} ansible_host={place['host']} ansible_port={port} ansible_user={place['user']} "
+        f"ansible_ssh_private_key_file={place['key']} ansible_ssh_common_args='{options}'"
+        for port in place["ports"]
+    ]
+    (scratch / "hosts.ini").write_text("\n".join(rows) + "\n")
+    home = {"ANSIBLE_LOCAL_TEMP": str(scratch / "ansible"), "ANSIBLE_HOME": str(scratch / "ansible")}
+    env = {**os.environ, **home, "ANSIBLE_SSH_CONTROL_PATH_DIR": str(scratch / "cp")}
+
+    def run(count: int) -> None:
+        steps = [{"raw": COMMAND} for _ in range(count)]
+        (scratch / "play.json").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": steps}]))
+        program = str(Path(sys.executable).parent / "ansible-playbook")
+        argv = [program, "-i", "hosts.ini", "-f", str(len(rows)), "play.json"]
+        subprocess.run(argv, check=True, cwd=scratch, env=env, stdin=subprocess.DEVNULL, capture_output=True)
+
+    return _differing(place, run)
+
+
 TOOLS: dict[str, Callable[[str, Place], Figures]] = {
     "ours": ours,
     "paramiko": paramiko,
     "fabric": fabric,
     "asyncssh": asyncssh,
     "openssh": openssh,
+    "pyinfra": pyinfra,
+    "ansible": ansible,
 }
 
 if __name__ == "__main__":

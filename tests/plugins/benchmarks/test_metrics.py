@@ -73,3 +73,11 @@ def test_units(name: str, expected: str) -> None:
 def test_only_numbers_are_metrics() -> None:
     found = as_metrics({"a": 1, "b": 2.5, "c": "x", "d": True, "e": {}}, 7)
     assert {k: (m.value, m.samples) for k, m in found.items()} == {"a": (1.0, 7), "b": (2.5, 7)}
+
+
+def test_a_slip_is_told_once_with_its_line() -> None:
+    reader = MetricsReader()
+    for line in ("METRIC:bad", "  METRIC: also bad", "METRIC:good=1", "a METRIC: in a sentence"):
+        reader.feed(line)
+    assert reader.values == {"good": 1}
+    assert reader.problems == ["'METRIC:bad' is no METRIC:name=value, and is not read; so are others like it"]

@@ -90,9 +90,10 @@ def test_what_went_to_a_node_is_announced_first(made: Make) -> None:
     Path(paths[0]).unlink()
 
 
-def test_a_python_script(made: Make) -> None:
+@pytest.mark.parametrize("node", ["local", "n1"])
+def test_a_python_script(made: Make, node: str) -> None:
     trial = made("print('METRIC:answer=42')", "bench.py")
-    assert run(trial, script="bench.py").metrics["answer"].value == 42
+    assert run(trial, script="bench.py", node=node).metrics["answer"].value == 42
 
 
 def test_its_own_interpreter(made: Make) -> None:
@@ -157,6 +158,19 @@ def test_a_path_that_leads_out_is_refused(tmp_path: Path) -> None:
     driver = check_driver(ScriptBenchmark, {"script": "../evil.sh"})
     assert "leads out" in driver.check(tmp_path / "scenario")[0]
     assert "no such script" in check_driver(ScriptBenchmark).check(tmp_path / "scenario")[0]
+    elsewhere = check_driver(ScriptBenchmark, {"result_paths": ["out", "../../x", "a/../.."]})
+    assert [said.partition(" leads out")[0] for said in elsewhere.check(tmp_path / "scenario")] == [
+        "result_paths: '../../x'", "result_paths: 'a/../..'",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("node", ["local", "n1"])
+def test_nothing_is_made_outside(made: Make, tmp_path: Path, node: str) -> None:
+    trial = made("true")
+    paths = ["in/x/", "../new/x", "a/../../new/y/", str(tmp_path / "new/z"), f"{tmp_path}/new/"]
+    run(trial, node=node, result_paths=paths)
+    assert [str(p) for p in tmp_path.rglob("new")] == []
+    assert len(list(tmp_path.rglob("in/x"))) == 1
 
 
 def test_it_conforms(made: Make) -> None:

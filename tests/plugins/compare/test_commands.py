@@ -94,7 +94,13 @@ def test_the_baseline_can_be_any_of_them(call, repeats):
     _, out, _ = call("compare", "new-0", "old-0", "old-1", "--baseline", "old-1")
     assert [line for line in out.splitlines() if " against " in line] == ["new-0 against old-1", "old-0 against old-1"]
     code, _, err = call("compare", "new-0", "old-0", "--baseline", "elsewhere")
-    assert (code, "is none of them" in err) == (2, True)
+    assert (code, "no run is called 'elsewhere'" in err) == (2, True)
+
+
+def test_the_baseline_can_be_another_run(call, repeats):
+    code, out, err = call("compare", "new-0", "--baseline", "before=old-0,old-1")
+    assert code == 0, err
+    assert [line for line in out.splitlines() if " against " in line] == ["new-0 against before"]
 
 
 @pytest.mark.parametrize(
@@ -152,6 +158,24 @@ def test_equal_runs_pass_without_a_rule(call, make: Make):
     assert (code, out.splitlines()[-1]) == (0, "2 checks, 0 failed: r-0 against r-3")
 
 
+def test_what_fails_is_shown_with_value_and_limit_and_one_run_a_side_is_said_to_tell_little(call, make: Make):
+    make("old", pd={"ttft_p99_ms": 100, "e2el_p99_ms": 50}, requests=(1000, 0))
+    make("new", pd={"ttft_p99_ms": 101.5, "e2el_p99_ms": 51}, requests=(1000, 60))
+    rules = ("--fail-on", "p99_ttft > 0.1s", "--fail-on", "failed_requests_share > 1%")
+    code, out, _ = call("gate", "new", "-b", "old", *rules)
+    assert (code, out.splitlines()) == (1, [
+        "FAIL  pd  [p99_ttft > 0.1s]  ttft_p99_ms is 101.5 ms, fails when > 0.1 s (baseline: 100 ms)",
+        "FAIL  pd  [failed_requests_share > 1%]  failed_requests_share is 6 %, fails when > 1 % (baseline: 0 %)",
+        "2 checks, 2 failed: new against old",
+    ])  # fmt: skip
+    make("also", pd={"ttft_p99_ms": 101.5, "e2el_p99_ms": 51}, requests=(1000, 0))
+    code, out, _ = call("gate", "also", "-b", "old")
+    assert (code, len(out.splitlines())) == (0, 3)
+    assert "undecided  pd  [worse]  2 metrics differ by no more than chance may make: ttft_p99_ms, e2el_p99_ms" in out
+    assert "one run a side cannot tell a change from how runs differ by themselves, for which 5 % is assumed" in out
+    assert len(call("gate", "also", "-b", "old", "--strict")[1].splitlines()) == 4, "each, where each fails"
+
+
 def test_a_trend_shows_where_it_turned(call, make: Make, browser: Browser, tmp_path: Path):
     for n in range(6):
         make(f"2026010{n}_000000_all", pd={"ttft_p99_ms": 100 if n < 4 else 150})
@@ -168,3 +192,29 @@ def test_a_trend_shows_where_it_turned(call, make: Make, browser: Browser, tmp_p
     page = browser.open(path.as_uri())
     assert page.complaints() == []
     assert page.run("document.querySelectorAll('circle').length") == 6
+
+
+def test_a_scripts_own_metrics_are_compared_and_gated(call, make):
+    make("old", a={"my_latency_ms": 5.0, "widgets": 3.0})
+    make("new", a={"my_latency_ms": 50.0, "widgets": 3.0})
+    _, out, _ = call("compare", "old", "new")
+    assert "my_latency_ms" in out
+    assert "widgets" in out
+    code, out, _ = call("gate", "new", "--baseline", "old")
+    assert code == 1, out
+    assert "my_latency_ms" in out
+
+
+def test_a_gate_that_checks_nothing_is_no_gate(call, make):
+    make("old", a={"x_ms": 5.0}, requests=(0, 0))
+    make("new", a={"y_ms": 50.0}, requests=(0, 0))
+    code, _, err = call("gate", "new", "--baseline", "old")
+    assert code == 2
+    assert "nothing to check" in err
+
+
+def test_a_change_needs_its_unit(call, make):
+    make("old", a={"ttft_p99_ms": 5.0})
+    code, _, err = call("gate", "old", "--baseline", "old", "--fail-on", "p99_ttft > +5")
+    assert code == 2
+    assert "a change: +5%" in err

@@ -146,8 +146,25 @@ def test_the_number_of_repeats_it_asks_for_decides():
     needed = round(statistics.median(asked))
     assert 5 < needed < 40
     decided = verdicts(0.05, 0.05, needed, 200)
-    assert decided.count("worse") / len(decided) >= 0.4  # "probably": the difference is where the interval just ends
+    assert decided.count("worse") / len(decided) >= 0.7
     assert verdicts(0.05, 0.05, 5, 200).count("worse") < decided.count("worse")
+
+
+@pytest.mark.parametrize(
+    "change, advice", [(0.04, "27"), (0.019, "over 100"), (0.0001, "over 100")], ids=["seen", "at the margin", "none"]
+)
+def test_whoever_cannot_tell_says_how_many_repeats_could(change: float, advice: str):
+    made = difference("ttft_p99_ms", "ms", [Repeat(100.0)], [Repeat(100.0 * (1 + change))], Settings(assumed=0.05))
+    assert made is not None
+    assert (made.verdict, made.advice) == ("cannot tell", advice)
+
+
+def test_more_repeats_are_asked_for_than_have_not_decided_it():
+    values = [[Repeat(v * k) for v in (94.0, 100.0, 106.0, 94.0, 106.0)] for k in (1.0, 1.055)]
+    made = difference("ttft_p99_ms", "ms", *values, Settings())
+    assert made is not None
+    assert made.verdict == "cannot tell"
+    assert made.repeats_needed > 5
 
 
 def test_chance_within_runs_counts_when_repeats_happen_to_agree():
@@ -188,4 +205,6 @@ def test_one_run_a_side_says_what_it_assumes():
      ((1, 100), (2, 100), "cannot tell"), ((0, 5), (1, 5), "cannot tell")],
 )  # fmt: skip
 def test_shares_of_failures(before, after, verdict):
-    assert share_difference("failed_requests_share", before, after, Settings(), (1, 1)).verdict == verdict
+    made = share_difference("failed_requests_share", before, after, Settings(), (1, 1))
+    assert made.verdict == verdict
+    assert (made.repeats_needed > 1) == (verdict == "cannot tell")

@@ -23,7 +23,6 @@ from playbook_kernel.api import (
     Share,
     Trial,
     TrialContext,
-    env_lines,
 )
 from playbook_kernel.engine.effects import TrialEffects
 from playbook_kernel.engine.sessions import SessionPool
@@ -32,6 +31,7 @@ from playbook_plugins import compose_file
 from playbook_plugins.composers.compose import ComposeBase
 from playbook_plugins.composers.v1 import ComposeV1
 from playbook_plugins.composers.v2 import ComposeV2
+from playbook_plugins.text import env_lines
 
 from tests.lab.core import Lab
 

@@ -60,3 +60,53 @@ def test_what_is_not_there_is_told_with_its_line(tmp_path: Path, text: str, prob
     file, problems = load(path)
     assert problems == [f"{path}{problem}"]
     assert "a" in file.services
+
+
+WRONG = """\
+services:
+  a:
+    image: [x]
+    enviroment: {A: b}
+    cap_add: NET_ADMIN
+    frobnicate: 1
+    healthcheck: {tset: x}
+    networks: [frnt, "${NET}", default]
+    volumes: ["data:/x", "./y:/y", "/a:/b", "${V}:/c", "/anonymous"]
+    secrets: [{source: key}]
+    depends_on: [engin]
+    x-mine: 1
+  engine:
+    image: y
+networks: {front: {}}
+volums: {}
+"""
+
+
+def test_what_reading_alone_can_find(tmp_path: Path) -> None:
+    """Every problem of the file at once, each with its line; a key that only a newer Compose may know is a warning."""
+    path = tmp_path / "main.yml"
+    path.write_text(WRONG)
+    problems = Problems()
+    compose_file.load(path, {}, problems)
+    assert sorted(str(p).removeprefix(f"{path}:") for p in problems.items) == [
+        "10: services.a.secrets: 'key' is not defined in this file (define it at the top of the file: secrets: {key: ...})",
+        "11: services.a.depends_on: there is no service 'engin' in this file (did you mean 'engine'?)",
+        "16: volums: is not a key of compose files (did you mean 'volumes'?)",
+        "3: services.a.image: must be a single value",
+        "4: services.a.enviroment: is not a key of compose files (did you mean 'environment'?)",
+        "5: services.a.cap_add: must be a list",
+        "7: services.a.healthcheck.tset: is not a key of compose files (did you mean 'test'?)",
+        "8: services.a.networks: 'frnt' is not defined in this file (did you mean 'front'?)",
+        "9: services.a.volumes: 'data' is not defined in this file (define it at the top of the file: volumes: {data: ...})",
+    ]
+    assert [str(p).removeprefix(f"{path}:") for p in problems.warnings] == [
+        "6: services.a.frobnicate: is no key of compose files that is known here; Compose may refuse it"
+    ]
+
+
+@pytest.mark.parametrize("file", sorted(FILES.glob("*.yml")), ids=lambda p: p.name)
+def test_nothing_is_found_where_compose_finds_nothing(file: Path) -> None:
+    """Both generations bring these files up, in test_equivalence."""
+    problems = Problems()
+    compose_file.load(file, {"PASSED_ON": "p", "NAME": "n"}, problems)
+    assert [*map(str, problems.items), *map(str, problems.warnings)] == []

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from playbook_kernel.api import Session, current, run_all, within
+from playbook_kernel.cli.plan import batches
 from playbook_kernel.engine.sessions import SessionPool
-from playbook_kernel.graph import batches
 from playbook_kernel.loading import Loader
 from playbook_plugins.composers.compose import ComposeBase, engine_of
 

@@ -44,6 +44,27 @@ def failing(service: str, error_class: str, times: int = 99) -> object:
     return action
 
 
+@pytest.mark.parametrize(
+    ("said", "tries", "error_class"),
+    [
+        ("usage: vllm [-h]\nvllm: error: unrecognized arguments: --tp 8\n", 1, "config"),
+        ("Error: unknown flag: --modle\n", 1, "config"),
+        ("serve: error: argument --role: invalid choice: 'prefil' (choose from 'prefill', 'decode')\n", 1, "config"),
+        ("RuntimeError: CUDA out of memory\n", 3, "start"),
+    ],
+)
+def test_a_command_line_that_is_refused_is_refused_the_next_time_too(
+    tmp_path: Path, said: str, tries: int, error_class: str
+) -> None:
+    world = World()
+    world.said["a"] = said
+    world.on_start["a@n1"] = failing("a", "start")  # type: ignore[assignment]
+    trial = world.trial(tmp_path, [service("a")], retry=RetryPolicy(other=2, delay=0))
+    with pytest.raises(ServiceFailed) as caught:
+        run(trial)
+    assert (len(world.starts), caught.value.error_class) == (tries, error_class)
+
+
 def test_a_service_starts_as_soon_as_its_own_needs_are_ready(tmp_path: Path) -> None:
     """``slow`` is ready only once ``late`` is; in batches ``late`` would wait for ``slow``."""
     world, done = World(), threading.Event()
@@ -189,6 +210,20 @@ def test_a_service_has_its_own_time(tmp_path: Path) -> None:
     trial = world.trial(tmp_path, [service("a")], retry=retry, timeouts=Timeouts(service=0.2))
     with pytest.raises(ServiceFailed, match="a on n1: the deadline passed") as failed:
         run(trial)
+    assert failed.value.error_class == "timeout"
+    assert world.starts == ["a@n1", "a@n1"]
+
+
+def test_the_next_try_has_the_time_and_the_number_that_the_users_words_give_the_error(tmp_path: Path) -> None:
+    world = World()
+    world.ready["a@n1"] = lambda: False
+    world.on_start["a@n1"] = failing("a", "start", times=1)  # type: ignore[assignment]
+    retry = RetryPolicy(
+        other=0, attempts={"network": 1}, delay=0, timeouts={"network": 0.2}, patterns={"network": ("It BROKE",)}
+    )
+    trial = world.trial(tmp_path, [service("a")], retry=retry, timeouts=Timeouts(service=60))
+    with pytest.raises(ServiceFailed, match="the deadline passed") as failed:
+        run(trial, seconds=20)
     assert failed.value.error_class == "timeout"
     assert world.starts == ["a@n1", "a@n1"]
 

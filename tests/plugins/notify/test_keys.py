@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playbook_kernel.api import Problems, Reporter, Secret, load_document
+from playbook_kernel.api import Problems, Reporter, Secret
 from playbook_kernel.loading import Loader
 from playbook_plugins.notify.options import Options
 from playbook_plugins.readers.notifications import notifications
+from playbook_plugins.text import load_document
 
 
 def read(tmp_path: Path, text: str) -> tuple[Options | None, Problems]:

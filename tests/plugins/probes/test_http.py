@@ -8,8 +8,9 @@ import threading
 from typing import Any
 
 import pytest
-from playbook_kernel.api import within
+from playbook_kernel.api import structure, within
 from playbook_plugins.probes.http import HttpProbe, Options
+from playbook_plugins.probes.openai import Options as OpenAIOptions
 
 from .conftest import Reply, Server, Targets
 
@@ -101,5 +102,12 @@ def test_what_is_not_http(target: Targets) -> None:
     assert "SSH-2.0" in health.detail
 
 
-def test_an_address_that_is_none(target: Targets) -> None:
-    assert "not an http" in HttpProbe(Options("ftp://x/")).check(target()).detail
+@pytest.mark.parametrize(
+    "url, hint",
+    [("ftp://x/", ""), ("localhost:8000/health", "; did you mean http://localhost:8000/health?"), ("http:///x", "")],
+)
+def test_an_address_that_is_none(url: str, hint: str) -> None:
+    told = f"url: {url!r} is not an http:// or https:// address{hint}"
+    for options in (Options, OpenAIOptions):
+        made, problems = structure({"url": url}, options)
+        assert (made, problems) == (None, [("", told)])

@@ -144,3 +144,13 @@ def test_a_file_of_another_form_is_left_to_its_owner(tmp_path):
         set_member(path, PLACE, "mine", present=True)
     assert caught.value.hint == "write disable: ['mine', 'a'] there"
     assert path.read_text() == '[plugins]\ndisable = ["a"]\n'
+
+
+def test_variables_in_brackets_stay_as_they_are(tmp_path):
+    file = tmp_path / "metadata.yaml"
+    text = "enabled: ${ON:-yes}  # by hand\nservices: [{name: a, nodes: [${N:-local}, ${M}]}]\n"
+    file.write_text(text)
+    set_value(file, ("enabled",), False)
+    assert file.read_text() == text.replace("${ON:-yes}", "false")
+    assert set_member(file, ("plugins", "disable"), "x", present=True)
+    assert "nodes: [${N:-local}, ${M}]" in file.read_text()

@@ -1,6 +1,7 @@
 """The files of an existing user, unchanged: every key of the earlier tool does what its name says, or says why not."""
 
 import pytest
+from playbook_plugins.deployment import retries
 
 from .reading import ENVIRON, examples, read
 
@@ -53,7 +54,7 @@ def test_what_works_now_and_did_not_is_noted(existing):
 
 def test_the_order_is_by_number_then_name_and_others_are_told(existing):
     assert existing.names == ["001_unified", "002_pd", "010_readme", "no_number"]
-    assert any("scenarios/001xxxx_test/metadata.yaml: is in no scenario" in w for w in existing.warnings)
+    assert any("scenarios/001xxxx_test: is no scenario" in w for w in existing.warnings)
 
 
 def test_between_scenarios(existing):
@@ -72,11 +73,11 @@ def test_o51_one_service_at_a_time_is_possible(existing):
 def test_retry_and_smart_timeout_by_error_class(existing):
     retry = existing["no_number"].retry
     assert (retry.other, retry.delay) == (4, 11)
-    assert retry.timeout("", 900) == 900, "the first try has the whole time"
-    assert [retry.timeout(c, 900) for c in ("network", "image", "start", "health")] == [120, 600, 60, 300]
-    assert retry.class_of("start", "dial tcp: Connection refused") == "network"
-    assert retry.class_of("start", "Error: pull access denied for x") == "image"
-    assert retry.class_of("start", "exited with 1") == "start"
+    assert retries.timeout(retry, "", 900) == 900, "the first try has the whole time"
+    assert [retries.timeout(retry, c, 900) for c in ("network", "image", "start", "health")] == [120, 600, 60, 300]
+    assert retries.class_of(retry, "start", "dial tcp: Connection refused") == "network"
+    assert retries.class_of(retry, "start", "Error: pull access denied for x") == "image"
+    assert retries.class_of(retry, "start", "exited with 1") == "start"
 
 
 def test_place_a_with_every_key(existing):

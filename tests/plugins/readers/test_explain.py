@@ -45,3 +45,23 @@ def test_values_are_those_that_the_campaign_works_with(tmp_path):
             key = f"scenario {scenario.name}: services.{service.name}"
             assert found[f"{key}.health.timeout"][0] == service.health.timeout
             assert found[f"{key}.nodes"][0] == list(service.nodes)
+
+
+def test_a_cluster_a_mode_and_an_order_of_services_are_told_where_they_are_said(tmp_path):
+    metadata = (
+        "collection_mode: detailed\nservices:\n  - {name: a, nodes: [${N:-local}]}\n"
+        "  - name: b\n    nodes: [local]\n    depends_on: [a]\n"
+    )
+    compose = "services: {a: {image: x}, b: {image: x}}\n"
+    root = small(tmp_path, files={
+        "config/nodes.yaml": "nodes: {local: {host: local}}\n"
+            "kubernetes:\n  c1: {host: h, username: u, password: x, enabled: no}\n",
+        "config/scenarios/1_a/docker-compose.yml": compose,
+    }, **{"1_a": metadata})  # fmt: skip
+    found = explained(root)
+    assert found["kubernetes.c1.host"] == ("h", "config/nodes.yaml:3")
+    assert found["kubernetes.c1.enabled"] == (False, "config/nodes.yaml:3")
+    assert not [key for key in found if key.startswith("nodes.c1")]
+    place = "config/scenarios/1_a/metadata.yaml"
+    assert found["scenario 1_a: collection_mode"] == ("comprehensive", f"{place}:1")
+    assert found["scenario 1_a: services.b.after"] == (["a (healthy)"], f"{place}:6")

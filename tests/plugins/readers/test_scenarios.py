@@ -62,12 +62,12 @@ def test_every_way_to_say_the_node(tmp_path, nodes):
             4, "resource_requirements.min_gpu_memory", "80GiB",
         ),
         (
-            "services:\n  - name: engine\n    node: a\n    health_check:\n      checks:\n        - type: pod_ready\n",
-            6, "services[0].health_check.checks[0]", "Kubernetes plugin",
+            "services:\n  - name: engine\n    node: a\n    kubectl: {steps: [{manifest: m.yaml}]}\n",
+            4, "services[0].kubectl", "'a' is no cluster",
         ),
     ],
 )  # fmt: skip
-def test_o28_o57_a_mistake_is_one_problem_with_its_line_and_key(tmp_path, metadata, line, key, message):
+def test_o28_a_mistake_is_one_problem_with_its_line_and_key(tmp_path, metadata, line, key, message):
     found = one(tmp_path, metadata, {"config/nodes.yaml": TWO})
     assert len(found.problems) == 1, found.problems
     assert found.problems[0].startswith(f"config/scenarios/1_a/metadata.yaml:{line}: {key}")
@@ -136,7 +136,7 @@ def test_health_keys(tmp_path):
 def test_a_default_check_is_blamed_on_the_defaults_file(tmp_path):
     bad = {"config/defaults.yaml": "service_health_check:\n  checks:\n    - {type: http_endpoint, timeout: -1}\n"}
     assert one(tmp_path, "", bad).problems == [
-        "config/defaults.yaml:3: service_health_check.checks[0]: timeout: expected seconds above 0"
+        "config/defaults.yaml:3: service_health_check.checks[0].timeout: expected seconds above 0, got -1"
     ]
 
 
@@ -208,7 +208,7 @@ def test_a_compose_file_is_read_once_however_many_ask(tmp_path):
     before = compose_file._read.cache_info().misses
     found = one(tmp_path, metadata, {"config/nodes.yaml": nodes, **compose})
     assert found.problems == []
-    make_plan(found.config, None, Loader())
+    make_plan(found.config, Loader())
     assert compose_file._read.cache_info().misses - before == 1
 
 
@@ -257,3 +257,29 @@ def test_numbers_and_names_out_of_range(tmp_path, text, place, words):
 
 def test_options_of_a_driver_are_its_own_business(tmp_path):
     assert one(tmp_path, "benchmark: {use: noop, options: {timeout: -5}}\n").problems == []
+
+
+def test_a_cluster_names_the_package_that_is_missing(tmp_path, monkeypatch):
+    from playbook_plugins.readers import nodes
+
+    files = {"config/nodes.yaml": "kubernetes:\n  k8s: {host: localhost, username: u, transport: local}\n"}
+    for installed, told in (({"process"}, 1), ({"process", "kubernetes"}, 0)):
+        monkeypatch.setattr(nodes, "_composers", lambda installed=installed: frozenset(installed))
+        warnings = [w for w in one(tmp_path, "", files).warnings if "playbook-deploy-kubernetes" in str(w)]
+        assert len(warnings) == told, warnings
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("min_memory_gb: 2048", {"min_memory": 2048e9}),  # the key's name says GB, however many
+        ("min_memory_gb: 1.5", {"min_memory": 1.5e9}),
+        ("min_memory_gb: 64GiB", {"min_memory": 64 * 2**30}),
+        ("min_gpu_memory: 24576", {"min_gpu_memory": 24576e6}),
+        ("min_gpu_memory: 80", {"min_gpu_memory": 80e9}),
+    ],
+)
+def test_what_a_size_without_a_unit_means(tmp_path, said, meant):
+    found = one(tmp_path, f"services: [{{name: engine, node: local}}]\nresource_requirements: {{{said}}}\n")
+    assert found.problems == []
+    assert found["1_a"].info["requirements"] == meant

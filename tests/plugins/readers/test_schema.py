@@ -4,10 +4,13 @@ import json
 import re
 from pathlib import Path
 
+import attrs
 import pytest
 import yaml
 from playbook_kernel.api import NoOptions
+from playbook_plugins.readers import metadata, vocabulary
 from playbook_plugins.readers.playbook import PlaybookReader
+from playbook_plugins.readers.schema import described
 
 from .reading import FILES
 
@@ -103,3 +106,23 @@ def test_mistakes_are_seen(name, value, words):
 def test_a_variable_may_stand_for_a_number():
     value = {"nodes": {"a": {"host": "${H}", "port": "${PORT:-22}", "enabled": "${ON}"}}}
     assert errors(value, SCHEMAS["nodes"], SCHEMAS["nodes"]) == []
+
+
+def mappings(schema, path="$"):
+    if "properties" in schema:
+        yield path, schema
+    for name, inner in schema.get("$defs", {}).items():
+        yield from mappings(inner, name)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_every_key_says_what_it_means(name):
+    silent = [
+        f"{p}.{k}" for p, s in mappings(SCHEMAS[name]) for k, v in s["properties"].items() if "description" not in v
+    ]
+    assert silent == []
+
+
+def test_no_item_speaks_of_a_key_that_is_not_there():
+    for cls in [v for v in {**vars(vocabulary), **vars(metadata)}.values() if attrs.has(v) and isinstance(v, type)]:
+        assert set(described(cls)[1]) <= {f.name.rstrip("_") for f in attrs.fields(cls)}, cls

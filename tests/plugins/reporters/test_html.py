@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import evolve
 from playbook_kernel.api import Artifact, CampaignResult, Metric, ScenarioResult, Secret
 from playbook_plugins.reporters.html_ import HtmlReporter
-from playbook_plugins.reporters.html_.reporter import Options
+from playbook_plugins.reporters.source import Options
 
 from tests.plugins.reporters.conftest import write_requests
 from tests.plugins.reporters.samples import HOSTILE, campaign, good, hostile, trial
@@ -106,6 +106,18 @@ def test_a_gap_in_telemetry_is_a_gap_in_the_curve(run: tuple[CampaignResult, Pat
     assert [c.count("M") for c in curves] == [2, 2]
 
 
+def test_what_is_sampled_every_ten_seconds_is_a_curve_too(tmp_path: Path):
+    rows = [{"t": 100.0 + n, "source": "n", "cpu": 50.0} for n in range(60)]
+    rows += [{"t": 100.3 + 10.5 * n, "source": "n/npu0", "power": 90.0 + n} for n in range(6)]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/telemetry.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    one = evolve(trial("a"), artifacts=(Artifact("telemetry", "telemetry.jsonl"),))
+    text = page(campaign(ScenarioResult("a", "completed", trials=(one,))), tmp_path)
+    [curve] = re.findall(r'd="([^"]*)" class="line [^"]*" data-name="n/npu0"', text)
+    assert (curve.count("M"), curve.count("L")) == (1, 5)
+    assert re.search(r"n/npu0<td>Accelerator power<td>W(<td[^>]*>[\d.]+){3}<td>6<td>0", text)
+
+
 def test_records_that_lead_out_of_the_run_are_not_read(tmp_path: Path):
     (tmp_path / "run").mkdir()
     write_requests(tmp_path / "requests.jsonl", 50)
@@ -174,3 +186,12 @@ def test_load_levels_become_a_curve_below_their_limit(tmp_path: Path):
     assert text.count("SLO 300 ms") == 1
     assert 'data-name="sweep"' in text
     assert re.search(r"<tr><th scope=row>TTFT<td>20<td", text), "the records are those of the point that was chosen"
+
+
+def test_axes_of_few_decades_have_ticks_and_far_limits_do_not_flatten_a_chart() -> None:
+    from playbook_plugins.reporters.html_.charts import log_ticks
+
+    for low, high in ((1, 1.7), (41, 48), (90, 260), (8, 400), (0.3, 90_000)):
+        marks = log_ticks(low, high)
+        assert 3 <= len(marks) <= 12, (low, high, marks)
+        assert all(low <= mark <= high for mark in marks)

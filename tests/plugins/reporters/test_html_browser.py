@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from playbook_kernel.api import CampaignResult
 from playbook_plugins.reporters.html_ import HtmlReporter
-from playbook_plugins.reporters.html_.reporter import Options
+from playbook_plugins.reporters.html_.charts import Chart, Series, draw
+from playbook_plugins.reporters.html_.markup import Table
+from playbook_plugins.reporters.html_.page import shell
+from playbook_plugins.reporters.source import Options
 
 from tests.plugins.reporters.browser import Browser, Page
 from tests.plugins.reporters.samples import hostile
@@ -165,3 +168,18 @@ def test_all_is_open_on_paper(page: Page):
     assert page.run("document.querySelectorAll('details:not([open])').length") == 0
     page.run("dispatchEvent(new Event('afterprint'))")
     assert page.run("document.querySelectorAll('details:not([open])').length") > 0
+
+
+@pytest.mark.parametrize("largest", [0.00075, 0.0061, 97.0, 123_456.0])
+def test_numbers_of_an_axis_do_not_stand_on_its_name(browser: Browser, tmp_path: Path, largest: float):
+    chart = Chart("Disk read", "s", "MB/s", [Series("n", [(0.0, 0.0), (1.0, largest)])], width=400, height=140)
+    path = tmp_path / "page.html"
+    path.write_text(shell("x", [], [draw(chart, Table("x", ["x"], []))], []))
+    overlap = """(() => {
+      const all = [...document.querySelectorAll('svg.plot text')], boxes = all.map(t => t.getBoundingClientRect())
+      const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom
+      return all.flatMap((t, n) => all.slice(n + 1).filter((u, m) => meet(boxes[n], boxes[n + 1 + m]))
+        .map(u => t.textContent + ' | ' + u.textContent))})()"""
+    shown = browser.open(path.as_uri())
+    assert shown.run("document.querySelectorAll('svg.plot text').length") > 4
+    assert shown.run(overlap) == []

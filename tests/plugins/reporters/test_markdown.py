@@ -8,8 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from playbook_kernel.api import NoOptions, Secret
+from playbook_kernel.api import Secret
 from playbook_plugins.reporters.markdown import MarkdownReporter
+from playbook_plugins.reporters.source import Options
 from playbook_plugins.reporters.words import markdown_text
 
 from tests.plugins.reporters.samples import HOSTILE, good, hostile
@@ -24,7 +25,7 @@ def spoken(tokens: list[Token]) -> str:
 
 
 def report(tmp_path: Path, result) -> str:
-    [path] = MarkdownReporter(NoOptions()).write(result, tmp_path)
+    [path] = MarkdownReporter(Options()).write(result, tmp_path)
     return path.read_text(encoding="utf-8")
 
 
@@ -91,6 +92,15 @@ def test_links_lead_to_files_of_the_run(tmp_path: Path):
     text = report(tmp_path, result)
     assert "](001_pd/logs/gpu-1/engine.log)" in text
     assert f"](002_retry/trials/{again.trial}/logs/gpu-1/engine.log)" in text
+
+
+def test_written_elsewhere_its_links_lead_into_the_run(tmp_path: Path):
+    run, out = tmp_path / "a run", tmp_path / "out"
+    for folder in (run / "001_pd", out):
+        folder.mkdir(parents=True)
+    [path] = MarkdownReporter(Options(str(run))).write(good(), out)
+    assert path.parent == out
+    assert "](../a%20run/001_pd/logs/gpu-1/engine.log)" in path.read_text()
 
 
 @pytest.mark.parametrize("name", ["001_pd", "a_b and c"])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from playbook_plugins.stats.samples import with_gaps
 from playbook_plugins.telemetry.engines import EngineReader
 from playbook_plugins.telemetry.node import NodeReader, npu, nvidia, rocm
+from playbook_plugins.telemetry.summary import energy
 
 NPU = """
 +------------------------------------------------------------------------------------------------+
@@ -103,6 +105,26 @@ def test_counters_become_rates_on_our_clock():
     assert found == {
         "cpu": 75.0, "mem": 75.0, "net_rx": 2.0, "net_tx": 1.0, "disk_read": 0.0, "disk_write": pytest.approx(2.0, abs=1e-3),
     }  # fmt: skip
+
+
+def slow(*times: float) -> list[tuple[float, float]]:
+    return [(t, 100.0) for t in times]
+
+
+def test_a_gap_is_what_is_long_for_its_series():
+    every_ten = slow(0, 10.4, 21.1, 31.5, 42.0)
+    assert with_gaps(every_ten) == every_ten, "what is asked every ten seconds is whole"
+    broken = with_gaps(slow(*range(5), *range(9, 14)))
+    assert [t for t, v in broken if v != v] == [6.5]
+    assert with_gaps([]) == []
+
+
+def test_energy_is_known_where_power_is():
+    cpu = {("cpu", "n"): slow(*range(61))}
+    assert energy({**cpu, ("power", "n/npu0"): slow(1, 12, 23, 34, 45, 56)}) == (6000.0, 100.0), "edges are no gaps"
+    for times in ([*range(20), *range(40, 61)], range(30)):  # lost for a while, and for good
+        assert energy({**cpu, ("power", "n/gpu0"): slow(*times)}) == (None, pytest.approx(100.0))
+    assert energy(cpu) is None
 
 
 @given(st.lists(st.text(max_size=60) | st.sampled_from([*NPU.splitlines(), *ROCM.splitlines()]), max_size=40))

@@ -7,17 +7,19 @@ import json
 import os
 import resource
 import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 from playbook_kernel.api import Deployment, Endpoint, Measurement, Metric, Session, TrialContext
+from playbook_kernel.testing import FakeSession, FakeTrial, Hang, check_collector, check_driver
 from playbook_plugins.collectors.telemetry import TelemetryCollector
-from playbook_plugins.stats.samples import load_samples
+from playbook_plugins.stats.samples import load, load_samples
 from playbook_plugins.telemetry.node import SCRIPT
 from playbook_plugins.telemetry.options import Options
-from playbook_plugins.telemetry.summary import energy, figures, load
+from playbook_plugins.telemetry.summary import energy, figures
 from playbook_plugins.telemetry.watch import Watch
 
 from tests.plugins.reporters.samples import trial
@@ -111,6 +113,22 @@ def test_what_is_killed_begins_again_and_the_gap_stays(ctx: TrialContext):
     assert max(b - a for a, b in itertools.pairwise(times)) > 1.0
 
 
+def test_one_that_begins_as_everybody_leaves_holds_nobody(ctx: TrialContext):
+    left = threading.Event()
+
+    class Late(FakeSession):
+        def start(self, *args: object, **more: object):
+            left.wait(30)
+            return super().start(*args, **more)
+
+    session = Late({"*": Hang()})
+    watch = Watch(evolve(ctx, session=lambda _: session), Deployment(), FAST)
+    watch._stop.set = lambda done=watch._stop.set: (done(), left.set())
+    with watch:
+        assert watch._threads
+    assert [t for t in watch._threads if t.is_alive()] == []
+
+
 def test_a_place_that_cannot_be_written_costs_a_warning(ctx: TrialContext):
     told = []
     ctx.emit = told.append
@@ -123,13 +141,13 @@ def test_a_place_that_cannot_be_written_costs_a_warning(ctx: TrialContext):
 
 def test_the_collector_keeps_series_and_summary(ctx: TrialContext):
     watched(ctx, Deployment(), "cpu")
-    kept = TelemetryCollector(FAST).collect(ctx, None, ctx.directory)
+    kept = check_collector(check_driver(TelemetryCollector), FakeTrial(ctx, [], []))
     assert [a.kind for a in kept] == ["telemetry", "artifact"]
     series = json.loads((ctx.directory / kept[1].path).read_text())["series"]
     cpu = next(s for s in series if s["quantity"] == "cpu")
     assert cpu["min"] <= cpu["mean"] <= cpu["max"]
     samples = load_samples(ctx.directory, evolve(trial("s"), artifacts=tuple(kept)))
-    assert any(v == v for v in samples.of("cpu")["here"])
+    assert samples["cpu", "here"]
 
 
 def test_nothing_sampled_is_nothing_kept(ctx: TrialContext):

@@ -1,4 +1,4 @@
-"""Both transports keep what a session promises."""
+"""All transports keep what a session promises."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playbook_kernel.testing import sessions
+from playbook_kernel.testing import FakeSession, sessions
 
 from .helpers import connect, local
 from .sshd import Sshd
@@ -18,17 +18,23 @@ from .sshd import Sshd
 Opened = sessions.Opened
 
 
-@pytest.fixture(params=["local", pytest.param("ssh", marks=pytest.mark.ssh)])
+@pytest.fixture(params=["local", *(pytest.param(p, marks=pytest.mark.ssh) for p in ("ssh", "ssh-no-kept-shell"))])
 def opened(request: pytest.FixtureRequest) -> Opened:
     if request.param == "local":
         return local
     server: Sshd = request.getfixturevalue("server")
-    return lambda: connect(server)
+    return lambda: connect(server, kept_shell=request.param == "ssh")
 
 
 @pytest.mark.parametrize("check", sessions.CHECKS, ids=lambda c: c.__name__.removeprefix("check_"))
 def test_keeps(check: Callable[[Opened, Path], None], opened: Opened, tmp_path: Path) -> None:
     check(opened, tmp_path)
+
+
+@pytest.mark.parametrize("check", sessions.PORTABLE, ids=lambda c: c.__name__.removeprefix("check_"))
+def test_fake_keeps(check: Callable[[Opened, Path], None], tmp_path: Path) -> None:
+    files: dict[str, bytes] = {}
+    check(lambda: FakeSession(sessions.SAYS, files), tmp_path)
 
 
 class _Echo(socketserver.StreamRequestHandler):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -15,9 +16,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playbook_kernel.api import OutcomeUnknown, Session, Unreachable, run_all
+import structlog
+from playbook_kernel.api import Cancel, Cancelled, OutcomeUnknown, Session, Unreachable, run_all, within
 
 from .helpers import connect
+from .rekey import transfers
 from .sshd import Sshd, free_port
 
 pytestmark = pytest.mark.ssh
@@ -49,6 +52,14 @@ def own(folder: Path) -> Iterator[Sshd]:
         yield server
 
 
+def kill_workers(server: Sshd) -> None:
+    """End the processes that serve connections, and wait until they are gone: the system has hung up for them then."""
+    workers = server.workers()
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    until(lambda: all(map(gone, workers)))
+
+
 def sleeper(session: Session) -> tuple[object, int]:
     process = session.start(["sh", "-c", "echo $$; exec sleep 1000"], timeout=60)
     return process, int(next(process.lines())[1])
@@ -75,8 +86,7 @@ def test_frozen_server(own: Sshd) -> None:
 def test_killed_server_process(own: Sshd) -> None:
     with connect(own) as session:
         process, pid = sleeper(session)
-        for worker in own.workers():
-            os.kill(worker, signal.SIGKILL)
+        kill_workers(own)
         with pytest.raises(OutcomeUnknown):
             process.wait()
         assert session.run(["echo", "again"]).text == "again\n"
@@ -84,12 +94,13 @@ def test_killed_server_process(own: Sshd) -> None:
 
 
 def test_reconnects_once_for_all(own: Sshd) -> None:
-    with connect(own) as session:
+    with structlog.testing.capture_logs() as logged, connect(own) as session:
         session.run(["true"])
-        for worker in own.workers():
-            os.kill(worker, signal.SIGKILL)
+        kill_workers(own)
         well(run_all([lambda: session.run(["true"])] * 24))
         assert own.log.read_text().count("Accepted publickey") == 2
+        told = [e["event"] for e in logged if e["log_level"] == "warning"]
+        assert [t.partition(":")[0] for t in told] == ["the connection was lost and is open again (number 1)"]
 
 
 class Middle:
@@ -221,22 +232,16 @@ def test_max_startups(folder: Path, limit: str) -> None:
 
 
 def test_new_keys_during_transfers(folder: Path, tmp_path: Path) -> None:
-    """The server asks for new keys after each MiB, in the middle of everything: nothing is lost, nothing waits."""
-    data = os.urandom(8 * 1024 * 1024)
-    source = tmp_path / "source"
-    source.write_bytes(data)
-    with Sshd(folder, "RekeyLimit 1M") as server, connect(server) as session:
+    """The server asks for new keys after each MiB, in the middle of everything: nothing is lost, nothing waits.
 
-        def both(number: int) -> None:
-            remote, back = f"{folder}/{number}", tmp_path / str(number)
-            session.put(source, remote)
-            assert session.get(remote, back) == len(data)
-            assert back.read_bytes() == data
-            assert session.run(["cat"], stdin=data).stdout == data
-
-        for number in range(4):
-            both(number)
-        well(run_all([lambda n=n: both(n) for n in range(4, 10)], limit=3))
+    The smaller form of ``python -m tests.plugins.transports.rekey``.
+    """
+    log, data = tmp_path / "log", os.urandom(8 * 1024 * 1024)
+    with Sshd(folder / "sshd", "RekeyLimit 1M") as server, connect(server) as session:
+        assert transfers(session, folder, log, 4, len(data)) == []
+        assert transfers(session, folder, log, 10, len(data)) == []
+        assert session.run(["cat"], stdin=data).stdout == data
+    assert sorted(json.loads(row)["number"] for row in log.read_text().splitlines()) == list(range(10))
 
 
 # -- the controller -----------------------------------------------------------------------------------------------
@@ -282,3 +287,61 @@ def test_stopped_controller(server: Sshd) -> None:
     with controller(server, 1, fed=False) as (process, pids):
         process.send_signal(signal.SIGSTOP)
         until(lambda: all(gone(p) for p in pids))
+
+
+# -- interrupts ---------------------------------------------------------------------------------------------------
+
+CALLS: dict[str, Callable[[Session, Path, str], object]] = {
+    "run": lambda session, here, there: session.run(["true"]),
+    "start": lambda session, here, there: session.start(["true"], stdin=True),
+    "write": lambda session, here, there: session.run(["cat"], stdin=b"x" * 30_000_000),
+    "put": lambda session, here, there: session.put(here / "big", f"{there}/copy"),
+    "put_bytes": lambda session, here, there: session.put_bytes(b"x" * 30_000_000, f"{there}/copy"),
+    "get": lambda session, here, there: session.get(f"{there}/big", here / "copy"),
+    "put_tree": lambda session, here, there: session.put_tree(here, f"{there}/copy"),
+    "get_tree": lambda session, here, there: session.get_tree(there, here / "copy"),
+    "dial": lambda session, here, there: session.dial("127.0.0.1", 9, timeout=300),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_interrupt(own: Sshd, folder: Path, tmp_path: Path, call: Callable[..., object]) -> None:
+    """Somebody who cancels gets his thread back, even from a server that says nothing any more."""
+    patient = {"keepalive_interval": 300.0, "keepalive_timeout": 300.0, "connect_timeout": 300.0}
+    with connect(own, **patient) as session:
+        session.run(["true"])
+        (tmp_path / "big").write_bytes(bytes(8 * 1024 * 1024))
+        session.put(tmp_path / "big", f"{folder}/big")  # opens the connection for transfers
+        frozen = own.workers()
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        cancel, result = Cancel(), list[BaseException | None]()
+
+        def work() -> None:
+            with within(cancel=cancel):
+                try:
+                    call(session, tmp_path, str(folder))
+                    result.append(None)
+                except BaseException as error:  # noqa: BLE001 - whatever it is
+                    result.append(error)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        threading.Timer(0.3, cancel.set, ["enough"]).start()
+        thread.join(30)
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    assert result, "it still waits"
+    assert isinstance(result[0], Cancelled)
+
+
+def test_interrupted_connect(own: Sshd) -> None:
+    os.kill(own.pid, signal.SIGSTOP)
+    cancel, began = Cancel(), time.monotonic()
+    try:
+        threading.Timer(0.2, cancel.set, ["enough"]).start()
+        with within(cancel=cancel), pytest.raises(Cancelled):
+            connect(own, connect_timeout=60)
+    finally:
+        os.kill(own.pid, signal.SIGCONT)
+    assert time.monotonic() - began < 30

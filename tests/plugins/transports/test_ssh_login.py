@@ -73,6 +73,34 @@ def test_agent(server: Sshd) -> None:
         connect(server, key_filename=None, use_agent=False)
 
 
+@needs_accounts
+@pytest.mark.usefixtures("agent")
+def test_order_of_what_is_tried(folder: Path, tmp_path: Path, server: Sshd) -> None:
+    """Key files first, then the agent, and the password last; what is accepted ends it."""
+    stranger = make_key(tmp_path / "stranger")
+    config = tmp_path / "config"
+    config.write_text(f"Host *\n IdentityFile {stranger}\n")
+    with Sshd(folder, "LogLevel VERBOSE") as own:
+        own.authorized.write_bytes(server.authorized.read_bytes())  # the agent has that one
+        given = {"username": "plain", "key_filename": None, "ssh_config": str(config), "password": Secret(PASSWORD)}
+
+        def tried(**more: object) -> list[str]:
+            before = len(own.log.read_text())
+            connect(own, **{**given, **more}).close()
+            rows = own.log.read_text()[before:].splitlines()
+            found = [" ".join(row.split()[:2]) for row in rows if row.startswith(("Failed", "Accepted"))]
+            return [row for row in found if row != "Accepted key"]  # before it is proven
+
+        assert tried(use_agent=True) == ["Failed publickey", "Accepted publickey"]
+        assert tried(use_agent=False) == ["Failed publickey", "Accepted password"]
+        own.authorized.write_bytes(stranger.with_suffix(".pub").read_bytes())
+        assert tried(use_agent=True) == ["Accepted publickey"]
+        own.authorized.write_text("")
+        assert tried(use_agent=True) == ["Failed publickey", "Failed publickey", "Accepted password"]
+        with pytest.raises(AuthenticationFailed, match=r"tried: .*stranger, agent, password"):
+            tried(use_agent=True, password=Secret("wrong"))
+
+
 # -- sudo ---------------------------------------------------------------------------------------------------------
 
 
@@ -143,6 +171,24 @@ def test_users_configuration(server: Sshd, tmp_path: Path) -> None:
     given = Options(host="gpu-7", ssh_config=str(config), use_agent=False)
     with SshTransport(given).connect(NODE, owner=OWNER) as session:
         assert session.run(["id", "-un"]).text.strip() == server.username
+
+
+def test_users_configuration_of_the_way(server: Sshd, folder: Path, tmp_path: Path) -> None:
+    """``ProxyJump`` of the configuration is followed, with what it says about the host on the way."""
+    with Sshd(folder, "LogLevel VERBOSE") as jump:
+        jump.authorized.write_bytes(server.authorized.read_bytes())
+        known = tmp_path / "known"
+        known.write_text(server.known_hosts.read_text() + jump.known_hosts.read_text())
+        config = tmp_path / "config"
+        config.write_text(
+            f"Host gpu-*\n HostName {server.host}\n Port {server.port}\n ProxyJump door\n"
+            f"Host door\n HostName {jump.host}\n Port {jump.port}\n"
+            f"Host *\n User {server.username}\n IdentityFile {server.key}\n UserKnownHostsFile {known}\n"
+        )
+        given = Options(host="gpu-7", ssh_config=str(config), use_agent=False)
+        with SshTransport(given).connect(NODE, owner=OWNER) as session:
+            assert session.run(["id", "-un"]).text.strip() == server.username
+        assert "Accepted publickey" in jump.log.read_text()
 
 
 # -- whose key ----------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.request
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -242,6 +241,8 @@ def last_words(lines: Sequence[str]) -> str:
 
 def served(url: str) -> str:
     """The first model that an engine lists. Raises PhaseFailed."""
+    import urllib.request  # this module is imported by every trial, with or without an engine
+
     try:
         bound = current().timeout(10.0) or 0.001
         with urllib.request.urlopen(f"{url}/v1/models", timeout=bound) as answer:  # noqa: S310 - the user's own address

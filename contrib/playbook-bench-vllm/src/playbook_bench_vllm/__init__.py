@@ -8,7 +8,8 @@ from packaging.version import Version
 from playbook_bench_tool import ToolBenchmark, ToolOptions, collect, latencies
 from playbook_kernel.api import Endpoint, Load, Measurement, frozen
 
-_OURS = {"ttft": "ttft", "tpot": "tpot", "itl": "itl", "e2el": "e2el"}
+_OURS = {name: name for name in ("ttft", "tpot", "itl", "e2el")}
+_RATES = ("request_throughput", "request_goodput", "output_throughput", "total_token_throughput")
 _DATA = ("--dataset-name", "random", "--ignore-eos")
 DEFINITIONS = {
     "ttft": "ttft.first_choices: first chunk that has `choices`, even an empty one; from before the request is encoded",
@@ -44,8 +45,7 @@ class VllmBenchmark(ToolBenchmark[Options]):
 
     def read(self, folder: Path) -> Measurement:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        done, units = report["completed"], {"request_throughput": "req/s", "request_goodput": "req/s"}
-        units |= {"output_throughput": "tok/s", "total_token_throughput": "tok/s"}
-        rates = {name: (report.get(name), unit) for name, unit in units.items()}
+        rates = {n: (report.get(n), "req/s" if n.startswith("request") else "tok/s") for n in _RATES}
+        done = report["completed"]
         asked = done + report["failed"] if "failed" in report else report["num_prompts"]
         return collect(latencies(report, _OURS, done), rates, asked, asked - done, DEFINITIONS, report)

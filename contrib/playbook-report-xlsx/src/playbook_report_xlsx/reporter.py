@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import math
 import re
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,8 +37,20 @@ class XlsxReporter(Reporter[NoOptions]):
         book.properties.creator = _text(result.tool)
         book.properties.created = _instant(result.ended)
         path = into / "report.xlsx"
-        book.save(path)
+        book.properties.created = book.properties.modified = _instant(result.started)
+        _write(book, path)
         return [path]
+
+
+def _write(book: Any, path: Path) -> None:
+    """As the library does it, but without the time of writing: the same result gives the same file."""
+    from openpyxl.writer.excel import ExcelWriter
+
+    whole = io.BytesIO()
+    ExcelWriter(book, zipfile.ZipFile(whole, "w")).save()
+    with zipfile.ZipFile(whole) as made, zipfile.ZipFile(path, "w") as kept:
+        for name in made.namelist():
+            kept.writestr(zipfile.ZipInfo(name), made.read(name), zipfile.ZIP_DEFLATED)
 
 
 def _instant(text: str) -> dt.datetime:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import itertools
 import json
+import socket
 import subprocess
 import sys
 import tempfile
@@ -38,17 +38,29 @@ class Known:
 
     def get(self, path: str) -> Any:
         """Ask one of its own pages."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        with contextlib.closing(connection):
-            connection.request("GET", path)
-            return json.loads(connection.getresponse().read())
+        return page(socket.create_connection(("127.0.0.1", self.port), 60), path)
+
+
+def page(connected: socket.socket, path: str) -> Any:
+    """One of a known-timing server's own pages, over a connection to it, which is closed."""
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1")
+    connection.sock = connected
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        return json.loads(connection.getresponse().read())
+
+
+def flags(**timing: object) -> list[str]:
+    """The words of its command line."""
+    return [item for name, value in timing.items() for item in (f"--{name.replace('_', '-')}", str(value).lower())]
 
 
 @contextlib.contextmanager
 def known_server(**timing: object) -> Iterator[Known]:
     """Start one in a process of its own. Raises BenchmarkError."""
-    flags = [item for name, value in timing.items() for item in (f"--{name.replace('_', '-')}", str(value).lower())]
-    command = [sys.executable, "-m", f"{__package__}.core.mock", *flags]
+    command = [sys.executable, "-m", f"{__package__}.core.mock", *flags(**timing)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             line = process.stdout.readline() if process.stdout else ""
@@ -59,29 +71,34 @@ def known_server(**timing: object) -> Iterator[Known]:
             process.terminate()
 
 
-def calibrate(options: Options, streams: int, seconds: float = 2.0) -> Mapping[str, Any]:
-    """Errors of this client in ms at so many streams, and what it can do at most; see docs/aicp.md.
+def calibrate(client: Client, streams: int, seconds: float = 2.0) -> Mapping[str, Any]:
+    """Errors of this client in ms at so many streams, where its loads are made, and what it can do at most.
 
-    The rates are those of client and server together on this machine, so the client alone can do more.
+    See docs/aicp.md. The rates are those of client and server together on this machine, so the client alone can do more.
     """
     streams = max(1, min(streams, _MOST))
     tokens = max(4, round((seconds * 1000 - _TTFT_MS) / _ITL_MS))
     plain = evolve(
-        options, endpoint="/v1/completions", model="mock", headers={}, extra_body={}, duration=0.0, precision=0.0,
-        rate_stages=(), dataset_name="random", dataset_path="", connections=0, ramp=min(0.5, streams * 0.004),
+        client.options, endpoint="/v1/completions", model="mock", headers={}, extra_body={}, duration=0.0, precision=0.0,
+        rate_stages=(), dataset_name="random", dataset_path="", own_answers=False, connections=0, ramp=min(0.5, streams * 0.004),
         stream=True, save_text=False, disable_ignore_eos=True, best_of=1, logprobs=None,
     )  # fmt: skip
-    with known_server(ttft_ms=_TTFT_MS, itl_ms=_ITL_MS) as server, tempfile.TemporaryDirectory(prefix="aicp-") as made:
+    known = client.known or known_server
+
+    def same(options: Options) -> Client:
+        return Client(options, site=client.site, remote=client.remote, stop=client.stop)
+
+    with known(ttft_ms=_TTFT_MS, itl_ms=_ITL_MS) as server, tempfile.TemporaryDirectory(prefix="aicp-") as made:
         plain = evolve(plain, base_url=server.url)
         samples = [Sample(ids=range(1, 33), nominal=32, output_len=tokens)] * streams
-        outcome = Client(plain).run(Point("calibration", streams), samples, (), Path(made) / "r")
+        outcome = same(plain).run(Point("calibration", streams), samples, (), Path(made) / "r")
         found = load(outcome.records).records if outcome.records else []
         log = server.get("/__log")
         result = compare(found, log)
         server.get("/__config?ttft_ms=0&itl_ms=0&keep=false")
         for name, asked, amount in (("requests", 2, 3000), ("tokens", 256, 150)):
             fast = [Sample(ids=(1, 2, 3), nominal=3, output_len=asked)] * amount
-            summary = Client(evolve(plain, ramp=0.0)).run(Point("speed", min(64, amount)), fast, (), None).summary
+            summary = same(evolve(plain, ramp=0.0)).run(Point("speed", min(64, amount)), fast, (), None).summary
             result[f"max_{name}_per_s"] = summary.rate(
                 summary.succeeded if name == "requests" else summary.output_tokens
             )

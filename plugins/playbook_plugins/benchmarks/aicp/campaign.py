@@ -8,21 +8,25 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from attrs import define, evolve, field, frozen
 
 from . import report, rows
 from .calibrate import calibrate
+from .core.launch import file_limit
 from .core.stats import t_interval
 from .datasets import Dataset, open_dataset, pairs
 from .options import OptionError, Options
 from .outputs import OutputError, Outputs, workbook, workbook_path, write_json
-from .point import BenchmarkError, Client, Outcome, Point
+from .point import BenchmarkError, Client, Outcome, Point, connections_for
 from .profile import profiling
 from .samples import Sample
+from .summary import CANCELLED
 
+T = TypeVar("T")
 _NEAR = 0.9
+_DYNAMIC = ("dynamic_input_len", "dynamic_output_len")
 _REPEATED = ("mean_TTFT", "TTFT_P99", "mean_TPOT", "mean_E2EL", "output_throughput", "request_throughput")
 
 
@@ -99,6 +103,10 @@ class Campaign:
             self._export()
         if not self.stopped and not any(o.summary.succeeded for o in self.outcomes):
             raise BenchmarkError("no request succeeded" + _first_error(self.outcomes))
+        counted = [self.found.outcome] if self.found is not None else self.outcomes
+        over = [o for o in counted if o is not None and (o.summary.lost or 0.0) > options.max_failed]
+        if over and not self.stopped:
+            raise BenchmarkError("; ".join(f"{loss(o)}, allowed are {options.max_failed:.3g}" for o in over))
 
     def dynamic(self) -> None:
         """Every concurrency with every rate."""
@@ -322,6 +330,18 @@ def accuracy_goal(options: Options) -> float:
     raise OptionError([f"acc_col: goodput has no limit for {options.acc_col}; give one, or --disable-acc"])
 
 
+def loss(outcome: Outcome) -> str:
+    """How many requests of a point failed, and how; ``""`` if none did."""
+    summary = outcome.summary
+    if not summary.failed:
+        return ""
+    ended = summary.succeeded + summary.failed
+    kinds = ", ".join(f"{count} x {name}" for name, count in summary.errors.items() if name != CANCELLED)
+    return (
+        f"{outcome.point}: {summary.failed} of {ended} requests failed ({100 * summary.failed / ended:.3g} %): {kinds}"
+    )
+
+
 def _first_error(outcomes: Sequence[Outcome]) -> str:
     for outcome in outcomes:
         for name, count in outcome.summary.errors.items():
@@ -330,25 +350,57 @@ def _first_error(outcomes: Sequence[Outcome]) -> str:
     return ""
 
 
-def prepare(client: Client, directory: Path, say: Callable[[str], None], name: str = "") -> Campaign:
+def looked_at(options: Options, *, prompts: bool = True) -> tuple[list[str], Dataset | None]:
+    """What is wrong that can be known before the first request, all of it, and the prompts (unless they are left out)."""
+    problems = [f"{name}: is needed" for name in ("base_url", "model") if not getattr(options, name)]
+
+    def tried(call: Callable[[], T]) -> T | None:
+        try:
+            return call()
+        except OptionError as error:
+            problems.extend(error.problems)
+            return None
+
+    tried(lambda: rows.slos(options.goodput))
+    if options.static:
+        tried(lambda: rows.check_limits("stop_slo", options.stop_slo))
+        if not options.disable_acc and not rows.known(options.acc_col):
+            problems.append(f"acc_col: there is no column {options.acc_col!r}")
+        elif not options.disable_acc:
+            tried(lambda: accuracy_goal(options))
+    if options.enable_auto_batch:
+        tried(lambda: rows.check_limits("goodput", options.goodput))
+    dataset = tried(lambda: open_dataset(options)) if prompts else None
+    return list(dict.fromkeys(problems)), dataset
+
+
+def most_connections(options: Options) -> int:
+    """How many connections the largest of the points opens."""
+    most = 0
+    for concurrency in options.max_concurrency:
+        count = concurrency * options.waves if options.static else max(options.num_prompts)
+        for rate in options.request_rate:
+            point = Point("", concurrency, rate, count)
+            most = max(most, connections_for(options, point, count), min(concurrency, count))
+    return most
+
+
+def prepare(
+    client: Client, directory: Path, say: Callable[[str], None], name: str = "", largest: Point | None = None
+) -> Campaign:
     """Check everything that can be checked before the first request. Raises OptionError.
 
-    ``name`` tells several loads of one file apart.
+    ``name`` tells several loads of one file apart; ``largest`` is the largest load, where the options do not say it.
     """
+    problems, dataset = looked_at(client.options)
+    if problems or dataset is None:
+        raise OptionError(problems)
     options = client.options
-    if not options.base_url or not options.model:
-        missing = [name for name in ("base_url", "model") if not getattr(options, name)]
-        raise OptionError([f"{name}: is needed" for name in missing])
-    rows.slos(options.goodput)
-    if options.static:
-        rows.check_limits("stop_slo", options.stop_slo)
-        if not options.disable_acc:
-            if not rows.known(options.acc_col):
-                raise OptionError([f"acc_col: there is no column {options.acc_col!r}"])
-            accuracy_goal(options)
-    if options.enable_auto_batch:
-        rows.check_limits("goodput", options.goodput)
-    dataset = open_dataset(options)
+    if options.static and (unused := [n for n in _DYNAMIC if getattr(options, n) is not None]):
+        say(f"{', '.join(unused)}: no effect on a static load, whose lengths are input_len and output_len")
+    client.files = most_connections(options) if largest is None else connections_for(options, largest, largest.asked)
+    if not client.remote and (problem := file_limit(client.files)):
+        raise OptionError([problem])
     case = "-".join(filter(None, [options.case_id or str(uuid.uuid1()), name]))
     client.options = options = evolve(options, case_id=case)
     said = {**options.metadata, "case_id": case}
@@ -362,7 +414,7 @@ def self_measure(client: Client, say: Callable[[str], None]) -> None:
         return
     streams = max(options.max_concurrency) or math.ceil(max(options.rates, default=64.0))
     try:
-        client.calibration = calibrate(options, streams, options.calibrate)
+        client.calibration = calibrate(client, streams, options.calibrate)
     except (BenchmarkError, OSError, ValueError, json.JSONDecodeError) as error:
         say(f"the client could not be measured: {error}")
         return

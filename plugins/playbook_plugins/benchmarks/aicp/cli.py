@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
 import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from attrs import NOTHING, Attribute, evolve
 
-from .jsonc import load_config
+from playbook_plugins.jsonc import line_of, load_config
+
 from .options import ALIASES, BY_NAME, OptionError, Options, fill
 
 VERSION = "0.1.0"
@@ -21,8 +23,24 @@ _COMMANDS = ("run", "recompute", "calibrate", "mock-server", "slo-search")
 _MANY = ("metadata", "headers", "export_col")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a slip in a line, with what was probably meant, and not under a page of flags."""
+
+    def error(self, message: str) -> NoReturn:
+        words = message.removeprefix("unrecognized arguments: ").split()
+        known = [flag for action in self._actions for flag in action.option_strings]
+        hints = []
+        for word in (w.partition("=")[0] for w in words if w.startswith("--")) if words != message.split() else ():
+            near = difflib.get_close_matches(word, known, n=2, cutoff=0.75)
+            hints.append(f"unknown option {word}" + (f"; did you mean {' or '.join(near)}?" if near else ""))
+        for line in hints or [message]:
+            sys.stderr.write(f"{self.prog}: {line}\n")
+        sys.stderr.write(f"{self.prog}: see {self.prog} --help\n")
+        raise SystemExit(2)
+
+
 def _parser(prog: str, about: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=prog, description=about, epilog="All but the first word: see docs/aicp.md.")
+    parser = _Parser(prog=prog, description=about, epilog="All but the first word: see docs/aicp.md.")
     parser.add_argument("--version", action="version", version=VERSION)
     parser.add_argument("--config", type=Path, help="a test_config.json, comments allowed; flags win over it")
     groups: dict[str, Any] = {}
@@ -78,24 +96,25 @@ def _parts(parsed: argparse.Namespace) -> tuple[list[tuple[str, Options]], bool]
 
     flags = {name: getattr(parsed, name) for name in BY_NAME if getattr(parsed, name, None) is not None}
     parts, parallel = [Part("", {})], False
-    where = ""
     if parsed.config is not None:
-        where = f"{parsed.config}: "
         try:
             parts, parallel = expand(load_config(parsed.config))
         except (OSError, ValueError) as error:
             raise OptionError([str(error)]) from None
-    made = []
+    made, problems = [], list[str]()
     for part in parts:
-        try:
-            base = fill(part.given)
-        except OptionError as error:
-            raise OptionError([f"{where}{p}" for p in error.problems]) from None
+        wrong: list[str] = []
+        base = fill(part.given, problems=wrong)
+        problems += [f"{parsed.config}:{line_of(parsed.config, p.partition(':')[0]) or ''}: {p}" for p in wrong]
         if parsed.config is None and "dataset_path" not in flags:
             kind = flags.get("dataset_name", "filtered")
             if kind in ("filtered", "sharegpt", "normal", "custom"):
                 base = evolve(base, dataset_path="/workspace/dataset/filtered.json", dataset_name="filtered")
-        made.append((part.name, fill(flags, base)))
+        mine: list[str] = []
+        made.append((part.name, fill(flags, base, problems=mine)))
+        problems += [p for p in mine if p not in wrong]  # what is wrong in the file is so with the flags over it
+    if problems:
+        raise OptionError(list(dict.fromkeys(problems)))
     return made, parallel
 
 
@@ -141,20 +160,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _client(options: Options) -> Any:
-    from .live import Live
-    from .point import Client, Status
-
-    live = Live(sys.stderr)
+def _client(options: Options, live: Any, name: str = "") -> Any:
+    from .point import Client
 
     def say(line: str) -> None:
         live.close()
         _say(line)
 
-    def watch(status: Status) -> None:
-        if not options.disable_pbar:
-            live(status)
-
+    watch = (lambda _: None) if options.disable_pbar else live.of(name)
     key = options.api_key or os.environ.get("OPENAI_API_KEY") or None
     return Client(evolve(options, api_key=None), api_key=key, say=say, watch=watch)
 
@@ -165,6 +178,8 @@ def _stopping(client: Any) -> list[int]:
 
     def stop(number: int, _frame: object) -> None:
         if seen:
+            if sys.stderr.isatty():
+                os.write(2, b"\x1b[?25h")  # the live picture hides the cursor
             os._exit(128 + number)
         seen.append(number)
         client.stop.set()
@@ -178,14 +193,16 @@ def _run(words: Sequence[str]) -> int:
     parsed = _parser(
         "playbook-aicp", "A load generator for LLM servers that says how true its numbers are."
     ).parse_args(words)
-    from .campaign import prepare, self_measure
+    from .campaign import loss, prepare, self_measure
+    from .live import Live
     from .many import run
     from .point import BenchmarkError
 
+    live = Live(sys.stderr)
     parts, parallel = _parts(parsed)
     campaigns: list[Any] = []
     for name, options in parts:
-        client = _client(options)
+        client = _client(options, live, name)
         if campaigns:
             client.stop = campaigns[0].client.stop
         campaigns.append(prepare(client, Path(options.result_dir), client.say, name))
@@ -200,9 +217,12 @@ def _run(words: Sequence[str]) -> int:
     except BenchmarkError as error:
         _complain(str(error))
         return 1
-    problems = run(campaigns, parallel=parallel)
-    for problem in problems:
-        _complain(problem)
+    try:
+        problems = run(campaigns, parallel=parallel)
+    finally:
+        live.close()
+    for line in problems or filter(None, (loss(o) for c in campaigns for o in c.outcomes)):
+        _complain(line)
     for path in dict.fromkeys(p for c in campaigns for p in c.outputs.written):
         _say(f"wrote {path}")
     if seen:
@@ -220,19 +240,24 @@ def _search(words: Sequence[str]) -> int:
     )
     parsed = parser.parse_args(words)
     from .campaign import prepare, self_measure
+    from .live import Live
     from .outputs import OutputError
     from .point import BenchmarkError
-    from .search import Bounds, slo_search
+    from .search import Bounds, point_of, slo_search
 
-    options = _options(parsed)
-    client = _client(options)
-    campaign = prepare(client, Path(options.result_dir), client.say)
+    options, live = _options(parsed), Live(sys.stderr)
+    client = _client(options, live)
+    bounds = Bounds(parsed.by, parsed.low, parsed.high, parsed.resolution)
+    campaign = prepare(
+        client, Path(options.result_dir), client.say, largest=point_of(bounds, bounds.high, options.num_prompts[0])
+    )
     seen = _stopping(client)
     try:
         client.target()
         self_measure(client, client.say)
-        verdict = slo_search(campaign, Bounds(parsed.by, parsed.low, parsed.high, parsed.resolution))
+        verdict = slo_search(campaign, bounds)
     except (BenchmarkError, OutputError) as error:
+        live.close()
         _complain(str(error))
         return 128 + seen[0] if seen else 1
     _say(verdict.text)
@@ -253,11 +278,11 @@ def _calibrate(words: Sequence[str]) -> int:
     import json
 
     from .calibrate import calibrate
-    from .point import BenchmarkError
+    from .point import BenchmarkError, Client
 
     options = Options(engine=parsed.engine, timestamps=parsed.timestamps, processes=parsed.processes)
     try:
-        found = calibrate(options, parsed.streams, parsed.seconds)
+        found = calibrate(Client(options), parsed.streams, parsed.seconds)
     except BenchmarkError as error:
         _complain(str(error))
         return 1

@@ -12,7 +12,9 @@ from typing import Any
 
 from attrs import define, evolve, field
 
-from . import jsonc
+from playbook_plugins import jsonc
+
+from .core.history import place
 from .options import INPUT_LENS, OUTPUT_LENS, OptionError, Options
 from .samples import Sample, chat
 from .tokens import Tokenizer, fit
@@ -329,7 +331,7 @@ def _conversation(options: Options, number: int, texts: Sequence[str]) -> list[S
         made.append(sample)
         if not answer:
             break
-        history.append({"role": "assistant", "content": answer})
+        history.append({"role": "assistant", "content": place(at // 2) if options.own_answers else answer})
     return made
 
 
@@ -338,6 +340,10 @@ def _trace(options: Options) -> list[Sample]:
     path = _path(options)
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         first = file.readline()
+    if not first.lstrip().startswith("{") and "TIMESTAMP" not in first:
+        raise OptionError(
+            [f"{path}:1: neither a line of JSON (Mooncake) nor the head of a CSV with TIMESTAMP (Azure LLM)"]
+        )
     rows = _mooncake(path) if first.lstrip().startswith("{") else _azure(path)
     rows.sort(key=lambda r: r[0])
     if not rows:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -15,48 +17,59 @@ from attrs import evolve
 from playbook_kernel.api import (
     Benchmark,
     Deployment,
+    DriverRef,
     Load,
+    LoadExecutor,
     Measurement,
     Metric,
+    NodeError,
     Output,
     PhaseFailed,
     PhaseTimeout,
+    PlaybookError,
     Progress,
     Secret,
+    Session,
     TrialContext,
     current,
 )
 
+from playbook_plugins.jsonc import line_of, load_config
+from playbook_plugins.web import ask
+
 from . import report
-from .campaign import Campaign, prepare, self_measure
+from .campaign import Campaign, looked_at, loss, prepare, self_measure
 from .core.plan import Settings
-from .jsonc import load_config
 from .many import KEYS, expand
 from .many import run as run_all_loads
-from .node import NodeWorkers
-from .options import BY_NAME, OptionError, Options, fill
+from .node import NodeKnown, NodeWorkers, known_server
+from .options import ALIASES, BY_NAME, OptionError, Options, about, canonical, fill, in_words
 from .outputs import OutputError, write_json
 from .point import BenchmarkError, Client, Outcome, Status
+from .spread import Spread
 
 FOLDER = "aicp"
 _DEFAULTS = {"max_concurrency": 20}
 _LENGTHS = {"dynamic_input_len": 4096, "dynamic_output_len": 1024, "dynamic_prompt_len_scale": 0.1}
 _PATHS = ("dataset_path", "tokenizer_path", "ca_file")
 _LATE = 5.0
+_TELL = 0.2
 
 
 def _options_class() -> type[Any]:
     """One field for each option, whose values are checked by the option itself."""
     made: dict[str, Any] = {"config": attrs.field(default="", type=str), "node": attrs.field(default="local", type=str)}
+    made["executor"] = attrs.field(default=None, type=Any, metadata={"shown": ("name or object", "")})
     manual = [
         "``config``: a test_config.json, relative to the scenario's folder.",
         "``node``: where the load is made: local, auto or remote (the scenario's first node), or a node's name.",
+        "``executor``: makes the load on several machines: its name, or ``use`` and ``options``; instead of ``node``.",
         "``loads``, ``matrix``, ``parallel``: several loads, see docs/aicp.md.",
     ]
-    made |= {name: attrs.field(default=None, type=Any) for name in KEYS}
+    made |= {n: attrs.field(default=None, type=Any, metadata={"shown": (KEYS[n], "")}) for n in KEYS}
     for name, attribute in BY_NAME.items():
         kind: Any = Secret | None if attribute.metadata["secret"] else Any
-        made[name] = attrs.field(default=None, type=kind)
+        made[name] = attrs.field(default=None, type=kind, metadata={"shown": in_words(name)})
         manual.append(f"``{name}``: {attribute.metadata['help']}.")
     built: type[Any] = attrs.make_class("AicpOptions", made, frozen=True)
     built.__module__, built.__doc__ = __name__, "\n".join(manual)
@@ -71,15 +84,48 @@ class AicpBenchmark(Benchmark[Any]):
     """
 
     options_type: ClassVar[type[Any]] = _options_class()
+    counts = True
 
     def check(self, directory: Path) -> Sequence[str]:
         try:
-            parts, _ = self._filled(directory, {"base_url": "http://localhost", "model": "m"})
-            for name, options in parts:
-                prepare(Client(options), directory, lambda _: None, name)
+            executor = self._executor(directory)
+            given = self._given(directory)
+            given.pop("executor", None)
+            parts, _ = expand(given)
         except OptionError as error:
-            return error.problems
-        return ()
+            return self._placed(directory, error.problems)
+        problems: list[str] = []
+        for part in parts:
+            known = {"base_url": "http://localhost", "model": "m"}
+            options = _load(directory, part.given, known, from_file=bool(self.options.config), problems=problems)
+            if executor is not None and options.precision > 0:
+                problems.append("precision: nothing is heard of a load on several machines until it ends")
+            doubt = {BY_NAME[name].metadata["group"] for problem in problems for name in about(problem)}
+            problems += looked_at(options, prompts="prompts" not in doubt)[0]
+        return self._placed(directory, list(dict.fromkeys(problems)))
+
+    def _placed(self, directory: Path, problems: Sequence[str]) -> list[str]:
+        """With file and line, where a key of the file is what is wrong."""
+        if not self.options.config:
+            return list(problems)
+        file = directory / self.options.config
+        own = {n for n, v in attrs.asdict(self.options, recurse=False).items() if v is not None}
+        made = []
+        for problem in problems:
+            key = problem.partition(":")[0]
+            names = [key, *(alias for alias, name in ALIASES.items() if name == key)]
+            line = 0 if key in own else next(filter(None, (line_of(file, n) for n in names)), 0)
+            made.append(f"{file}:{line}: {problem}" if line else problem)
+        return made
+
+    def fit(self, ctx: TrialContext) -> str | None:
+        try:
+            spread = self._spread(ctx)
+        except (PlaybookError, OptionError) as error:
+            return str(error)
+        if spread is not None:
+            ctx.log.info("the load comes from several machines", places=[p.name for p in spread.places])
+        return None
 
     def run(self, ctx: TrialContext, deployment: Deployment, load: Load) -> Measurement:
         scenario = ctx.trial.scenario
@@ -88,11 +134,17 @@ class AicpBenchmark(Benchmark[Any]):
             endpoint = next(iter(deployment.endpoints.values()))
             known = {"base_url": endpoint.url, "model": endpoint.model}
         try:
+            spread = self._spread(ctx)
             parts, parallel = self._filled(scenario.directory, known)
-            campaigns = [self._campaign(ctx, deployment, name, applied(options, load)) for name, options in parts]
+            campaigns = [
+                self._campaign(ctx, deployment, name, applied(options, load), spread) for name, options in parts
+            ]
         except OptionError as error:
             raise PhaseFailed("; ".join(error.problems)) from None
         self._measure(campaigns, parallel=parallel)
+        for line in filter(None, (loss(o) for c in campaigns for o in c.outcomes)):
+            ctx.log.warning(f"aicp: {line}")
+            ctx.emit(Output(f"warning: {line}", "stderr", FOLDER, trial=ctx.trial.id, scenario=scenario.name))
         return measurement(campaigns, ctx.directory)
 
     def _filled(self, directory: Path, known: Mapping[str, str]) -> tuple[list[tuple[str, Options]], bool]:
@@ -100,22 +152,51 @@ class AicpBenchmark(Benchmark[Any]):
 
         Raises OptionError.
         """
+        given = self._given(directory)
+        given.pop("executor", None)
+        parts, parallel = expand(given)
+        from_file = bool(self.options.config)
+        return [(p.name, _load(directory, p.given, known, from_file=from_file)) for p in parts], parallel
+
+    def _given(self, directory: Path) -> dict[str, Any]:
         own = attrs.asdict(self.options, recurse=False)
         given: dict[str, Any] = {}
         own.pop("node")
         if config := own.pop("config"):
             try:
-                given = load_config(directory / config)
+                given = {canonical(key): value for key, value in load_config(directory / config).items()}
             except (OSError, ValueError) as error:
                 raise OptionError([str(error)]) from None
-        given |= {k: v.reveal() if isinstance(v, Secret) else v for k, v in own.items() if v is not None}
-        parts, parallel = expand(given)
-        return [(p.name, _load(directory, p.given, known, from_file=bool(config))) for p in parts], parallel
+        return given | {k: v.reveal() if isinstance(v, Secret) else v for k, v in own.items() if v is not None}
 
-    def _campaign(self, ctx: TrialContext, deployment: Deployment, name: str, options: Options) -> Campaign:
+    def _executor(self, directory: Path) -> DriverRef | None:
+        """Which executor the file or the options name. Raises OptionError."""
+        named = self._given(directory).get("executor")
+        if named is None:
+            return None
+        if self.options.node != "local":
+            raise OptionError(["executor: the load is made there or on a node, not both"])
+        entry: Any = {"use": named} if isinstance(named, str) else named
+        good = isinstance(entry, Mapping) and isinstance(entry.get("use"), str) and not set(entry) - {"use", "options"}
+        if not good or not isinstance(entry.get("options", {}), Mapping):
+            raise OptionError(['executor: expected its name, or {"use": NAME, "options": {...}}'])
+        return DriverRef(entry["use"], entry.get("options", {}), self.options.config)
+
+    def _spread(self, ctx: TrialContext) -> Spread | None:
+        ref = self._executor(ctx.trial.scenario.directory)
+        if ref is None:
+            return None
+        executor: LoadExecutor[Any] = ctx.build(LoadExecutor, ref)
+        return Spread(executor, ctx, executor.places(ctx))
+
+    def _campaign(
+        self, ctx: TrialContext, deployment: Deployment, name: str, options: Options, spread: Spread | None
+    ) -> Campaign:
         scenario, last, node = ctx.trial.scenario.name, [0.0], self._node(ctx)
-        if node == "local":
+        if node == "local":  # machines of an executor reach a server as this one does
             options = evolve(options, base_url=reachable(options.base_url, deployment))
+        if options.base_url and not options.model:
+            options = evolve(options, model=_served(options, None if node == "local" else ctx.session(node)))
         options = evolve(options, disable_export_to_excel=True)
 
         def say(line: str) -> None:
@@ -123,7 +204,7 @@ class AicpBenchmark(Benchmark[Any]):
 
         def watch(status: Status) -> None:
             now = time.monotonic()
-            if now - last[0] >= 1:
+            if now - last[0] >= _TELL:
                 last[0] = now
                 done, total = float(status.done), float(status.total)
                 ctx.emit(Progress("requests", done, total, "requests", trial=ctx.trial.id, scenario=scenario))
@@ -131,7 +212,9 @@ class AicpBenchmark(Benchmark[Any]):
         key = Secret(options.api_key).reveal() if options.api_key else None
         client = Client(evolve(options, api_key=None), api_key=key, say=say, watch=watch)
         if node != "local":
-            client.site, client.remote = _site(ctx, node), True
+            client.site, client.known, client.remote = *_site(ctx, node), True
+        elif spread is not None:
+            client.site, client.remote, client.places = spread.site, True, len(spread.places)
         return prepare(client, ctx.directory / FOLDER, say, name)
 
     def _node(self, ctx: TrialContext) -> str:
@@ -155,7 +238,7 @@ class AicpBenchmark(Benchmark[Any]):
             with scope.cancel.watching(stop.set):
                 client = campaigns[0].client
                 client.target()
-                if not client.remote:
+                if client.places == 1:
                     self_measure(client, campaigns[0].say)
                 for campaign in campaigns:
                     campaign.client.calibration = client.calibration
@@ -165,6 +248,7 @@ class AicpBenchmark(Benchmark[Any]):
         finally:
             alarm.cancel()
         scope.cancel.check()
+        problems += [f"{o.point}: {o.died}" for c in campaigns for o in c.outcomes if o.died and not stop.is_set()]
         if stop.is_set():
             raise PhaseTimeout(
                 f"the load was not done in time; what was measured is in {FOLDER}/",
@@ -174,18 +258,38 @@ class AicpBenchmark(Benchmark[Any]):
             raise PhaseFailed("; ".join(problems))
 
 
-def _load(directory: Path, given: Mapping[str, Any], known: Mapping[str, str], *, from_file: bool) -> Options:
-    """One load's options. Raises OptionError."""
+def _load(
+    directory: Path,
+    given: Mapping[str, Any],
+    known: Mapping[str, str],
+    *,
+    from_file: bool,
+    problems: list[str] | None = None,
+) -> Options:
+    """One load's options. Raises OptionError, unless ``problems`` takes what is wrong."""
     given = {**given, **{n: known[n] for n in ("base_url", "model") if not given.get(n)}}
-    options = fill({**_DEFAULTS, **given})
+    options = fill({**_DEFAULTS, **given}, problems=problems)
     if from_file and (options.dataset == "random" or options.tokenizer_path):
-        options = fill({**_LENGTHS, **_DEFAULTS, **given})
+        options = fill({**_LENGTHS, **_DEFAULTS, **given}, problems=problems)
     found: dict[str, Any] = {n: str(directory / p) for n in _PATHS if (p := getattr(options, n))}
     return evolve(options, **found)
 
 
-def _site(ctx: TrialContext, node: str) -> Callable[[Path, Settings], NodeWorkers]:
-    """Makes loads on a node, each in a folder of its own there that the trial's cleanup removes."""
+def _served(options: Options, session: Session | None) -> str:
+    """The first model that the server lists; ``""`` if it lists none. ``session``: the node to ask from."""
+    root = options.base_url.rstrip("/").removesuffix("/v1")
+    headers = {"Authorization": f"Bearer {options.api_key}"} if options.api_key else {}
+    try:
+        listed = ask(f"{root}/v1/models", headers=headers, session=session).json()
+        return str(listed["data"][0]["id"])
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, NodeError):
+        return ""
+
+
+def _site(
+    ctx: TrialContext, node: str
+) -> tuple[Callable[[Path, Settings], NodeWorkers], Callable[..., AbstractContextManager[NodeKnown]]]:
+    """What makes loads, and known-timing servers, on a node: each in a folder there that the trial's cleanup removes."""
     session = ctx.session(node)
     home = PurePosixPath(ctx.nodes[node].work_dir or "/tmp") / f".playbook-aicp-{ctx.trial.id}"  # noqa: S108
     effect = ctx.effects.intend("file", node, path=str(home), tree=True)
@@ -196,7 +300,10 @@ def _site(ctx: TrialContext, node: str) -> Callable[[Path, Settings], NodeWorker
     def make(folder: Path, settings: Settings) -> NodeWorkers:
         return NodeWorkers(session, folder, settings, str(home / str(next(number))))
 
-    return make
+    def serve(**timing: object) -> AbstractContextManager[NodeKnown]:
+        return known_server(session, str(home / str(next(number))), **timing)
+
+    return make, serve
 
 
 def applied(options: Options, load: Load) -> Options:

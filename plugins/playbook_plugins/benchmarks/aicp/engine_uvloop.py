@@ -291,6 +291,7 @@ class UvloopEngine:
         link.exchange = None
         link.used = True
         self._spool.add(exchange, outcome, at, detail)
+        self._plan.answered(exchange)
         dispatcher.done(exchange.index, at, ok=outcome == "answered")
         index = dispatcher.take(now(), at)
         usable = outcome == "answered" and exchange.keep and not link.gone

@@ -19,7 +19,7 @@ from .options import OptionError
 from .outputs import OutputError
 from .point import BenchmarkError
 
-KEYS = ("loads", "matrix", "parallel")
+KEYS = {"loads": "list of objects", "matrix": "object of lists", "parallel": "true or false"}
 
 
 @frozen

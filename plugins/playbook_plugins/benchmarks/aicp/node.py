@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 from playbook_kernel.api import CommandFailed, Process, Session
 
 from . import core
+from .calibrate import flags, page
 from .core.launch import LaunchError
 from .core.plan import Settings
 from .core.spool import Glance
 from .core.worker import spool_of
+from .point import BenchmarkError
 
 _PACKAGE = "aicp_core"
-_MAIN = f"import sys\nfrom {_PACKAGE}.site import main\nsys.exit(main(sys.argv))\n"
+_MAIN = f"""\
+import sys
+from {_PACKAGE} import piece, site
+sys.exit(site.main(sys.argv) if sys.argv[1:] else piece.main())
+"""
 _LEAST = "import sys; sys.exit(sys.version_info < (3, 9))"
 
 
@@ -32,6 +40,41 @@ def packed() -> bytes:
     return made.getvalue()
 
 
+@frozen
+class NodeKnown:
+    """A known-timing server that runs on a node."""
+
+    session: Session
+    port: int
+
+    @property
+    def url(self) -> str:
+        """As seen on the node."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def get(self, path: str) -> Any:
+        """Ask one of its own pages."""
+        return page(self.session.dial("127.0.0.1", self.port, timeout=60), path)
+
+
+@contextlib.contextmanager
+def known_server(session: Session, remote: str, **timing: object) -> Iterator[NodeKnown]:
+    """Start one on a node, in the folder ``remote``; it ends with the context. Raises BenchmarkError."""
+    program = f"{remote}/aicp.pyz"
+    try:
+        session.put_bytes(packed(), program, mode=0o600)
+    except CommandFailed as error:
+        raise BenchmarkError(f"{session.node.name}: the known-timing server cannot be sent: {error}") from error
+    said = ""
+    with session.start(["python3", program, "mock-server", *flags(**timing)]) as process:
+        for _, line in process.lines():
+            if line.startswith("listening on "):
+                yield NodeKnown(session, int(line.rpartition(":")[2]))
+                return
+            said = line
+    raise BenchmarkError(f"{session.node.name}: the known-timing server did not start: {said}")
+
+
 @define
 class NodeWorkers:
     """Like Workers, on the other side of a session. ``remote`` is a folder there that the caller removes."""
@@ -42,6 +85,7 @@ class NodeWorkers:
     remote: str
     python: str = "python3"
     start: int = 0
+    told: dict[str, Any] = field(factory=dict)
     spools: list[Path] = field(factory=list)
     _process: Process | None = None
     _lines: Iterator[tuple[str, str]] | None = None
@@ -90,6 +134,10 @@ class NodeWorkers:
                 continue
         if why and not stopping:
             raise LaunchError(f"{self.session.node.name}: {why}")
+
+    def start_of(self, spool: Path) -> int:
+        """When the load of this spool started."""
+        return self.start
 
     def news(self) -> list[Glance]:
         """What ended since the last call."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from attrs import Attribute, evolve, field, fields, frozen
 
 Mode = Literal["auto", "static", "dynamic"]
+_URL = re.compile(r"https?://[^/]", re.IGNORECASE)
+_WORD = re.compile(r"[\w-]+")
 
 
 class OptionError(ValueError):
@@ -33,19 +37,23 @@ def _text(value: Any) -> str:
 def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError("expected a whole number")
-    number = float(value)
-    if number != int(number):
-        raise ValueError("expected a whole number")
-    return int(number)
+    try:
+        number = float(value)
+        if number == int(number):
+            return int(number)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("expected a whole number")
 
 
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError("expected a number")
-    number = float(value)
-    if math.isnan(number):
-        raise ValueError("expected a number")
-    return number
+    with contextlib.suppress(ValueError):
+        number = float(value)
+        if not math.isnan(number):
+            return number
+    raise ValueError("expected a number")
 
 
 def _switch(value: Any) -> bool:
@@ -123,10 +131,13 @@ def _stages(value: Any) -> tuple[tuple[float, float, float], ...]:
 def _choice(*names: str) -> Callable[[Any], str]:
     def convert(value: Any) -> str:
         if value not in names:
-            raise ValueError(f"expected one of {', '.join(names)}")
+            near = difflib.get_close_matches(str(value), shown, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            raise ValueError(f"expected one of {', '.join(shown)}{hint}")
         return str(value)
 
-    convert.__doc__ = "|".join(names)
+    shown = [name for name in names if name]
+    convert.__doc__ = "|".join(shown)
     return convert
 
 
@@ -194,6 +205,7 @@ class Options:
     prefix_hit: float = _opt(_number, 1.0, "prefix: share of prompts that have one", group="prompts")
     turns: int = _opt(_whole, 4, "multi-turn: turns of a made conversation", group="prompts")
     turn_pause: float = _opt(_number, 0.0, "multi-turn: seconds between an answer and the next turn", group="prompts")
+    own_answers: bool = _flag("multi-turn: the history holds the server's own answers", group="prompts")
     trace_speed: float = _opt(_number, 1.0, "trace: how much faster than recorded", group="prompts")
     vocabulary: int = _opt(_whole, 32000, "random: token ids are below this", group="prompts")
 
@@ -242,6 +254,9 @@ class Options:
     sparse_step: int = _opt(_whole, 30, "auto-batch: wide step", group="goals")
     dense_step: int = _opt(_whole, 10, "auto-batch: narrow step", group="goals")
     dynamic_strategy: str = _opt(_choice("fast", "exhaustive"), "fast", "auto-batch: how to search", group="goals")
+    max_failed: float = _opt(
+        _number, 1.0, "share of a point's requests that may fail; none succeeded is always a failure", group="goals"
+    )
     slo_share: float = _opt(_number, 0.99, "slo-search: share of requests that must be good", group="goals")
     probe_repeats: int = _opt(_whole, 1, "searches: runs of each probe", group="goals")
 
@@ -314,9 +329,25 @@ BY_NAME: Mapping[str, Attribute[Any]] = {a.name: a for a in fields(Options)}
 INPUT_LENS, OUTPUT_LENS = (128, 2048, 4096, 7168), (1024, 2048, 1024, 1024)
 
 
-def fill(given: Mapping[str, Any], base: Options | None = None, *, strict: bool = True) -> Options:
-    """Options from a mapping of names to values; a null value is as if it were not there. Raises OptionError."""
-    problems: list[str] = []
+def canonical(key: str) -> str:
+    """An option's name for any way to write it; other keys stay as they are."""
+    name = ALIASES.get(key.replace("-", "_"), key.replace("-", "_"))
+    return name if name in BY_NAME else key
+
+
+def fill(
+    given: Mapping[str, Any],
+    base: Options | None = None,
+    *,
+    strict: bool = True,
+    problems: list[str] | None = None,
+) -> Options:
+    """Options from a mapping of names to values; a null value is as if it were not there.
+
+    Raises OptionError, unless ``problems`` takes what is wrong: then options come back without it.
+    """
+    found: list[str] = []
+    bad: set[str] = set()
     made: dict[str, Any] = {}
     for key, value in given.items():
         name = ALIASES.get(key.replace("-", "_"), key.replace("-", "_"))
@@ -326,19 +357,44 @@ def fill(given: Mapping[str, Any], base: Options | None = None, *, strict: bool 
         if attribute is None:
             if strict:
                 close = difflib.get_close_matches(name, [*BY_NAME, *ALIASES], 1)
-                problems.append(f"{key}: unknown" + (f"; did you mean {close[0]}?" if close else ""))
+                found.append(f"{key}: unknown" + (f"; did you mean {close[0]}?" if close else ""))
             continue
         try:
             made[name] = attribute.metadata["kind"](value)
         except (ValueError, TypeError) as error:
             shown = "***" if attribute.metadata["secret"] else repr(value)[:60]
-            problems.append(f"{key}: {error}, got {shown}")
+            found.append(f"{key}: {error}, got {shown}")
+            bad.add(name)
     options = evolve(base or Options(), **made)
-    if not problems:
-        problems = check(options)
-    if problems:
-        raise OptionError(problems)
+    found += [problem for problem in check(options) if not bad & set(_WORD.findall(problem))]
+    if problems is None and found:
+        raise OptionError(found)
+    if problems is not None:
+        problems += found
     return options
+
+
+def about(problem: str) -> set[str]:
+    """The options that a problem is about, and those that were probably meant."""
+    head, _, rest = problem.partition(":")
+    meant = rest.partition("did you mean ")[2].rstrip("?")
+    words = {w.replace("-", "_") for w in _WORD.findall(head)} | {meant}
+    return {ALIASES.get(w, w) for w in words} & BY_NAME.keys()
+
+
+_KINDS: Mapping[Callable[[Any], Any], str] = {
+    _text: "text", _whole: "whole number", _number: "number", _switch: "true or false", _names: "list of texts",
+    _mapping: "object", _limits: "object of numbers", _pairs: "object of texts", _stages: "list of stages",
+}  # fmt: skip
+
+
+def in_words(name: str) -> tuple[str, str]:
+    """What an option takes, and its default, in words."""
+    attribute = BY_NAME[name]
+    kind, default = attribute.metadata["kind"], attribute.default
+    words = _KINDS.get(kind) or (kind.__doc__ if kind.__doc__ and "|" in kind.__doc__ else "list of numbers")
+    plain: Any = getattr(default, "factory", lambda: default)()
+    return words, "" if plain in (None, "", (), {}) else repr(list(plain) if isinstance(plain, tuple) else plain)
 
 
 def _traced(options: Options) -> bool:
@@ -356,6 +412,11 @@ def check(options: Options) -> list[str]:
         least = 0 if name == "max_concurrency" and (options.rates or options.rate_stages or _traced(options)) else 1
         if any(v < least for v in getattr(options, name)):
             found.append(f"{name}: must be 1 or more")
+    for name in ("dynamic_input_len", "dynamic_output_len"):
+        if (length := getattr(options, name)) is not None and length < 1:
+            found.append(f"{name}: must be 1 or more")
+    if options.base_url and not _URL.match(options.base_url):
+        found.append(f"base_url: {options.base_url!r} is not http://HOST:PORT or https://HOST")
     if any(not r > 0 for r in options.request_rate):
         found.append("request_rate: must be positive")
     if not options.burstiness > 0:
@@ -382,10 +443,14 @@ def check(options: Options) -> list[str]:
     for name in ("timeout", "idle_timeout", "connect_timeout", "trace_speed"):
         if not getattr(options, name) > 0:
             found.append(f"{name}: must be positive")
+    if options.own_answers and options.dataset != "multi-turn":
+        found.append("own_answers: only conversations (dataset_name multi-turn) have answers to repeat")
     if any(not 0 <= p <= 100 for p in options.metric_percentiles):
         found.append("metric_percentiles: must be from 0 to 100")
     if not 0 <= options.prefix_hit <= 1 or not 0 < options.slo_share <= 1:
         found.append("prefix_hit, slo_share: must be shares from 0 to 1")
+    if not 0 <= options.max_failed <= 1:
+        found.append("max_failed: must be a share from 0 to 1")
     if options.engine == "epoll" and not hasattr(__import__("select"), "epoll"):
         found.append("engine: epoll needs Linux")
     return found

@@ -6,7 +6,6 @@ import csv
 import importlib
 import json
 import math
-import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -55,6 +54,8 @@ class Outputs:
 
     def save(self, row: Row) -> None:
         """Append a row to CSV and database. Raises OutputError with the reason; nothing is lost silently."""
+        import sqlite3  # after the load: nobody should wait for it before
+
         try:
             with _ONE_AT_A_TIME:
                 self.directory.mkdir(parents=True, exist_ok=True)
@@ -100,6 +101,8 @@ class Outputs:
     # -- SQLite ---------------------------------------------------------------------------------------------------
 
     def _database(self, row: Row) -> Path:
+        import sqlite3
+
         path = self.directory / f"{self.filename}.db"
         values = {c: _plain({**row, **self.metadata}.get(c)) for c in DB_COLUMNS}
         further = {k: v for k, v in self.metadata.items() if k not in DB_COLUMNS}
@@ -122,6 +125,8 @@ class Outputs:
 
     def rows(self, case_id: str) -> list[Row]:
         """All rows of a case, old ones with the same id too. Raises OutputError."""
+        import sqlite3
+
         path = self.directory / f"{self.filename}.db"
         try:
             with closing(sqlite3.connect(path)) as base:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
 import importlib.util
 import json
 import math
@@ -11,6 +13,8 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,16 +24,17 @@ from attrs import define, evolve, field, frozen
 
 from .core import plan as plans
 from .core import spool
-from .core.clock import SECOND, now
+from .core.clock import SECOND, now, realtime_offset
 from .core.launch import LaunchError, Running, Workers, cpu_times, file_limit
-from .core.records import VERSION, Record, of_answer, open_text, to_line
+from .core.records import RUN, VERSION, Record, of_answer, open_text, to_line
 from .core.schedule import Stage, arrivals
 from .core.stats import block_bootstrap
+from .core.worker import spool_of
 from .options import Options
 from .samples import Sample, payload, url_of, wire
 from .summary import Slo, Summary, summarise
 
-_LARGE = 8 * 1024 * 1024
+_LARGE = 32 * 1024 * 1024
 _SHARE = 64
 _MOST_OPEN = 1024
 _LOOK = 0.25
@@ -50,23 +55,27 @@ class Point:
 
     def __str__(self) -> str:
         rate = f", {self.rate:g} requests/s" if math.isfinite(self.rate) else ""
-        return f"{self.label}: {self.concurrency or 'any number of'} at once{rate}"
+        return f"{self.label}: {self.concurrency or 'any number'} at once{rate}"
 
 
 @frozen
 class Outcome:
-    """``client`` says how the client fared; ``partial``: it was stopped before its end."""
+    """``client`` says how the client fared.
+
+    ``partial``: it was stopped before its end; ``died``: why it was, if not on purpose.
+    """
 
     point: Point
     summary: Summary
     client: Mapping[str, Any]
     records: Path | None
     partial: bool = False
+    died: str = ""
 
 
 @define
 class Status:
-    """How a run goes, for whoever shows it."""
+    """How a run goes, for whoever shows it. ``duration``: seconds after which it ends, 0 if its requests end it."""
 
     total: int
     done: int = 0
@@ -74,6 +83,16 @@ class Status:
     seconds: float = 0.0
     in_flight: int = 0
     ttft: list[int] = field(factory=list)
+    duration: float = 0.0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that are left, as far as that can be told."""
+        if self.duration:
+            return max(0.0, self.duration - self.seconds)
+        if not self.done or self.seconds <= 0 or self.done >= self.total:
+            return None
+        return self.seconds / self.done * (self.total - self.done)
 
 
 Watch = Callable[[Status], None]
@@ -81,7 +100,11 @@ Watch = Callable[[Status], None]
 
 @define
 class Client:
-    """Makes loads. ``stop`` may be set from any thread: the load that runs ends at once, with what was measured."""
+    """Makes loads. ``stop`` may be set from any thread: the load that runs ends at once, with what was measured.
+
+    ``files``: the most connections that any of its loads will need, so that the first one already tells a low limit.
+    ``known`` starts a known-timing server where the loads are made, if that is not here.
+    """
 
     options: Options
     api_key: str | None = field(default=None, repr=False)
@@ -91,6 +114,9 @@ class Client:
     calibration: Mapping[str, Any] = field(factory=dict)
     site: Callable[[Path, plans.Settings], Running] = Workers
     remote: bool = False
+    known: Callable[..., contextlib.AbstractContextManager[Any]] | None = None
+    places: int = 1
+    files: int = 0
     ignore_eos: bool = True
     warmed: bool = False
     _target: plans.Target | None = None
@@ -104,15 +130,9 @@ class Client:
     def settings(self, point: Point, count: int) -> plans.Settings:
         """How a point is applied."""
         options = self.options
-        processes = processes_for(options, point.concurrency or count) if not self.remote else options.processes or 1
+        here, streams = not self.remote, point.concurrency or count
+        processes = processes_for(options, streams) if here else (options.processes or 1) * self.places
         open_loop = math.isfinite(point.rate) or bool(options.rate_stages) or options.dataset == "trace"
-        if options.connections:
-            connections = options.connections
-        elif point.concurrency:
-            connections = min(point.concurrency, count)
-        else:
-            expected = point.rate * 2 if math.isfinite(point.rate) else 256
-            connections = min(count, math.ceil(expected) + 8, _MOST_OPEN)
         ramp = options.ramp
         if ramp is None:
             # Many at once would measure how fast they can be started; the first wave spreads over a second at most.
@@ -126,12 +146,14 @@ class Client:
             drain=options.drain,
             wrap=bool(options.duration) and not open_loop,
             processes=min(processes, count, point.concurrency or count),
-            connections=connections,
+            connections=connections_for(options, point, count),
+            files=self.files,
             timeout=options.timeout,
             idle_timeout=options.idle_timeout,
             connect_timeout=options.connect_timeout,
             engine="uvloop" if options.engine == "uvloop" and not self.remote else "epoll",
             timestamps=options.timestamps,
+            own_answers=options.own_answers,
         )
 
     # -- before ---------------------------------------------------------------------------------------------------
@@ -145,18 +167,24 @@ class Client:
             return
         self.warmed = True
         records = self._plainly([evolve(sample, due=None, conversation=None)] * max(1, count))
+        if not records and not self.stop.is_set():
+            raise BenchmarkError(f"the warm-up failed: {url_of(self.options)}: nothing came of it")
+        if not records:  # stopped before anything was asked
+            return
         first = records[0]
         if first.status in (400, 422) and self.ignore_eos and not self.options.disable_ignore_eos:
             self.ignore_eos = False
             again = self._plainly([evolve(sample, due=None, conversation=None)] * max(1, count))
-            if again[0].ok:
+            if again and again[0].ok:
                 self.say(f"the server refuses ignore_eos, so answers may be shorter than asked: {first.detail}")
                 records = again
             else:
                 self.ignore_eos = True
         bad = next((r for r in records if not r.ok), None)
         if bad is not None and not self.stop.is_set():
-            raise BenchmarkError(f"the warm-up failed: {bad.error}: {bad.detail or 'no reason given'}")
+            raise BenchmarkError(
+                f"the warm-up failed: {url_of(self.options)}: {bad.error}: {bad.detail or 'no reason given'}"
+            )
 
     def _plainly(self, samples: Sequence[Sample]) -> list[Record]:
         point = Point("warm-up", min(len(samples), 16))
@@ -178,15 +206,21 @@ class Client:
         if not samples:
             raise BenchmarkError(f"{point}: there is no prompt")
         settings = self.settings(point, len(samples))
-        if not self.remote and (problem := file_limit(max(settings.connections, settings.concurrency))):
+        if not self.remote and (problem := file_limit(settings.open_at_once)):
             raise BenchmarkError(problem)
         order = order_of(self.options, point, samples)
+        run = self._described(point, settings)
         folder = Path(tempfile.mkdtemp(prefix="aicp-"))
+        part = None if records is None or self.remote else _part(records, run, folder, settings.processes)
         try:
             before = cpu_times()["busy"]
             workers = self._launch(folder, settings, samples, order)
-            status, died = Status(len(order)), ""
-            look = self._looker(workers, status, settings)
+            (folder / plans.WIRE).unlink()  # every worker has it open, and it may hold a key
+            # A node's monotonic clock is not ours; there the moment of the launch has to do.
+            epoch = time.time() if self.remote else (workers.start + realtime_offset()) / SECOND
+            epoch = float(workers.told.get("epoch", epoch))
+            status, died = Status(len(order), duration=settings.duration), ""
+            look = self._looker(workers, status, settings, order)
             try:
                 workers.wait(_LOOK, look)
             except LaunchError as error:
@@ -194,19 +228,24 @@ class Client:
                 self.say(f"{died}; what was recorded until then is kept")
             busy = cpu_times()["busy"] - before
             notes: list[dict[str, Any]] = []
-            found = list(self._understood(workers, samples, notes))
-            summary = summarise(found, slos)
-            client = fared(settings, order, summary, notes, busy, self.calibration, found)
-            partial = self.stop.is_set() or bool(died) or any(n.get("broken") for n in notes)
-            path = self._keep(records, point, settings, found, client) if records is not None else None
+            with _uncollected():
+                found = list(self._understood(workers, samples, notes))
+                summary = summarise(found, slos)
+                fare = fared(settings, order, summary, notes, busy, self.calibration, found)
+                client = {**fare, **workers.told}
+                died = died or next((str(n["broken"]) for n in notes if n.get("broken")), "")
+                partial = self.stop.is_set() or bool(died)
+                path = _keep(records, {**run, "epoch": round(epoch, 6)}, found, client) if records is not None else None
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            if part is not None:
+                shutil.rmtree(part, ignore_errors=True)
         for note in notes:
             if note.get("broken"):
                 self.say(str(note["broken"]))
             if note.get("wrapped"):
                 self.say("all prompts were used before the time was over, and used again")
-        return Outcome(point, summary, client, path, partial)
+        return Outcome(point, summary, client, path, partial, died)
 
     def _launch(self, folder: Path, settings: plans.Settings, samples: Sequence[Sample], order: plans.Order) -> Running:
         wires = (
@@ -228,16 +267,20 @@ class Client:
         for path in workers.spools:
             if not path.exists():
                 continue
+            start = workers.start_of(path)
             for item in spool.read(path):
                 if isinstance(item, dict):
                     if notes is not None:
                         notes.append(item)
                     continue
                 sample = samples[item.number]
-                yield of_answer(item, workers.start, asked=sample.output_len, nominal=sample.nominal, text=text)
+                yield of_answer(item, start, asked=sample.output_len, nominal=sample.nominal, text=text)
 
-    def _looker(self, workers: Running, status: Status, settings: plans.Settings) -> Callable[[], bool]:
+    def _looker(
+        self, workers: Running, status: Status, settings: plans.Settings, order: plans.Order
+    ) -> Callable[[], bool]:
         precision, began = self.options.precision, now()
+        due = sorted(order.due) if settings.open_loop else []
 
         def look() -> bool:
             for glance in workers.news():
@@ -246,23 +289,19 @@ class Client:
                 if glance.first and glance.sent:
                     status.ttft.append(glance.first - glance.sent)
             status.seconds = max(0.0, (now() - began) / SECOND)
-            status.in_flight = min(settings.concurrency or status.total, status.total - status.done)
+            # Spools tell only of what ended. What left is what was due; or as much as there are slots.
+            left = bisect_right(due, now() - began) if due else math.inf if settings.wrap else status.total
+            status.in_flight = round(min(settings.concurrency or status.total, left - status.done))
             self.watch(status)
             return self.stop.is_set() or (precision > 0 and _precise(status.ttft, precision))
 
         return look
 
-    def _keep(
-        self, where: Path, point: Point, settings: plans.Settings, found: Sequence[Record], client: Mapping[str, Any]
-    ) -> Path:
-        """Write the records, compressed if they are large."""
-        lines = [to_line(r) for r in found]
-        size = sum(map(len, lines))
-        ending = ".jsonl" if size < _LARGE else ".jsonl.zst" if importlib.util.find_spec("zstandard") else ".jsonl.gz"
-        path = where.with_name(where.name + ending)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        run = {
+    def _described(self, point: Point, settings: plans.Settings) -> dict[str, Any]:
+        """The first line of a run's records."""
+        return {
             "version": VERSION,
+            "epoch": round(time.time(), 6),
             "url": url_of(self.options),
             "model": self.options.model,
             "label": point.label,
@@ -274,14 +313,49 @@ class Client:
             "seed": self.options.seed,
             "slo": dict(self.options.goodput),
         }
-        try:
-            with open_text(path, "w") as file:
-                file.write(json.dumps({"run": run}) + "\n")
-                file.writelines(line + "\n" for line in lines)
-                file.write(json.dumps({"client": dict(client)}) + "\n")
-        except OSError as error:
-            raise BenchmarkError(f"the records cannot be written to {path}: {error.strerror}") from error
-        return path
+
+
+def _part(records: Path, run: Mapping[str, Any], folder: Path, processes: int) -> Path:
+    """Where spools lie while a load runs: beside its records, so that a run that is killed leaves them there."""
+    try:
+        records.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f"{records.name}.", suffix=".part", dir=records.parent.absolute()))
+        (part / RUN).write_text(json.dumps({"run": run}), encoding="utf-8")
+        for share in range(processes):
+            there = spool_of(folder, share)
+            there.symlink_to(part / there.name)
+    except OSError as error:
+        raise BenchmarkError(f"the records cannot be written: {error}") from error
+    return part
+
+
+def _keep(where: Path, run: Mapping[str, Any], found: Sequence[Record], client: Mapping[str, Any]) -> Path:
+    """Write the records, compressed if they are large."""
+    lines = [to_line(r) for r in found]
+    size = sum(map(len, lines))
+    ending = ".jsonl" if size < _LARGE else ".jsonl.zst" if importlib.util.find_spec("zstandard") else ".jsonl.gz"
+    path = where.with_name(where.name + ending)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open_text(path, "w") as file:
+            file.write(json.dumps({"run": run}) + "\n")
+            file.writelines(line + "\n" for line in lines)
+            file.write(json.dumps({"client": dict(client)}) + "\n")
+    except OSError as error:
+        raise BenchmarkError(f"the records cannot be written to {path}: {error.strerror}") from error
+    return path
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the garbage collector, which would look again and again at a million things that have no cycles."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _precise(values: Sequence[int], wanted: float) -> bool:
@@ -289,6 +363,16 @@ def _precise(values: Sequence[int], wanted: float) -> bool:
         return False
     mean = sum(values) / len(values)
     return block_bootstrap(values[-20_000:])["mean"].half <= wanted * mean
+
+
+def connections_for(options: Options, point: Point, count: int) -> int:
+    """How many connections to open before a point of ``count`` requests."""
+    if options.connections:
+        return options.connections
+    if point.concurrency:
+        return min(point.concurrency, count)
+    expected = point.rate * 2 if math.isfinite(point.rate) else 256
+    return min(count, math.ceil(expected) + 8, _MOST_OPEN)
 
 
 def processes_for(options: Options, streams: int) -> int:
@@ -406,10 +490,12 @@ def fared(
             why = f", held back by the cap of {settings.concurrency}" if held else ""
             reasons.append(f"{got:.4g} requests/s left instead of {wanted:.4g}{why}")
     ttft = summary.distributions["ttft"]
-    if not settings.open_loop and delay.count and ttft.count:
+    # With a rate and a cap, waiting for a slot is the server's doing.
+    if delay.count and ttft.count and not (settings.open_loop and settings.concurrency):
         limit = max(2.0, 0.05 * ttft.percentile(50))
         if delay.percentile(99) > limit:
-            reasons.append(f"1 % of requests left {delay.percentile(99):.3g} ms or more after their slot was free")
+            since = "they were due" if settings.open_loop else "their slot was free"
+            reasons.append(f"1 % of requests left {delay.percentile(99):.3g} ms or more after {since}")
     made["client_limited"] = bool(reasons)
     made["client_limited_why"] = reasons
     return made

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 
 from .options import Options
@@ -23,6 +21,10 @@ def profiling(options: Options, api_key: str | None, say: Callable[[str], None])
 
 
 def _post(options: Options, path: str, api_key: str | None, say: Callable[[str], None]) -> None:
+    # Slow to import, and hardly ever asked for.
+    import urllib.error
+    import urllib.request
+
     base = options.base_url.rstrip("/").removesuffix("/v1")
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     request = urllib.request.Request(base + path, data=b"", headers=headers, method="POST")  # noqa: S310 - http(s) only

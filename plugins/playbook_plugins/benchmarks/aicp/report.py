@@ -80,6 +80,7 @@ def _more(outcome: Outcome) -> list[str]:
     made = []
     if summary.failed:
         made.append(f"{'Failed requests':-^50}")
+        made.append(_line("Failed requests (%):", 100 * (summary.lost or 0.0)))
         made += [
             f"{count} x {name}: {summary.examples.get(name, '')}".rstrip(": ")
             for name, count in summary.errors.items()
@@ -90,9 +91,11 @@ def _more(outcome: Outcome) -> list[str]:
     if summary.steady:
         steady = summary.steady
         made.append(
-            f"steady from {steady['from']:.1f} to {steady['to']:.1f} s: {steady['output_throughput']:.1f} tok/s, "
-            f"{steady['request_throughput']:.2f} req/s"
+            f"steady from {steady['from']:.1f} to {steady['to']:.1f} s: {_known(steady, 'output_throughput', 'tok/s')}, "
+            f"{_known(steady, 'request_throughput', 'req/s')}"
         )
+        if summary.unsteady:
+            made.append(f"steady {summary.unsteady}")
     made.append(f"{'Client':-^50}")
     made.append(_line("Client delay P50 (ms):", float(client.get("client_delay_p50_ms", 0.0))))
     made.append(_line("Client delay P99 (ms):", float(client.get("client_delay_p99_ms", 0.0))))
@@ -105,6 +108,10 @@ def _more(outcome: Outcome) -> list[str]:
     if client.get("client_limited"):
         made.append("the client was the limit: " + "; ".join(client["client_limited_why"]))
     return made
+
+
+def _known(steady: Mapping[str, float], name: str, unit: str) -> str:
+    return f"{steady[name]:.2f} {unit}" if name in steady else f"{unit} not available"
 
 
 def as_json(outcome: Outcome, options: Options) -> dict[str, Any]:
@@ -121,6 +128,7 @@ def as_json(outcome: Outcome, options: Options) -> dict[str, Any]:
         "requests": summary.requests,
         "succeeded": summary.succeeded,
         "failed": summary.failed,
+        "failed_share": summary.lost,
         "cancelled": summary.cancelled,
         "seconds": summary.seconds,
         "input_tokens": summary.input_tokens,
@@ -143,6 +151,7 @@ def as_json(outcome: Outcome, options: Options) -> dict[str, Any]:
             if distribution.count
         },
         "steady": dict(summary.steady),
+        "unsteady": summary.unsteady,
         "peak_in_flight": summary.peak_in_flight,
         "mean_in_flight": summary.mean_in_flight,
         "errors": dict(summary.errors),
@@ -199,8 +208,10 @@ def measured(outcome: Outcome) -> Mapping[str, tuple[float, str, int]]:
     if summary.good is not None and summary.attainment is not None:
         made["request_goodput"] = (summary.rate(summary.good), "req/s", done)
         made["goodput_percentage"] = (100 * summary.attainment, "%", summary.succeeded + summary.failed)
-    if summary.steady:
+    if "output_throughput" in summary.steady:
         made["steady_output_throughput"] = (summary.steady["output_throughput"], "tok/s", done)
+    if summary.lost is not None:
+        made["failed_percentage"] = (100 * summary.lost, "%", summary.succeeded + summary.failed)
     made["duration_s"] = (summary.seconds, "s", 1)
     made["client_delay_p99_ms"] = (float(outcome.client.get("client_delay_p99_ms", 0.0)), "ms", summary.requests)
     error = outcome.client.get("client_error_p99_ms")

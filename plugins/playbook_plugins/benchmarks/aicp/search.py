@@ -117,9 +117,8 @@ def slo_search(campaign: Campaign, bounds: Bounds) -> Verdict:
         while (done := memory.at(level)[1]) < options.probe_repeats:
             if campaign.stopped:
                 raise BenchmarkError("the search was stopped; the same command goes on with it")
-            outcome = campaign.measure(
-                _point(campaign, bounds, level), campaign.dataset.dynamic(options.num_prompts[0])
-            )
+            count = options.num_prompts[0]
+            outcome = campaign.measure(point_of(bounds, level, count), campaign.dataset.dynamic(count))
             if outcome.partial:
                 raise BenchmarkError("the search was stopped; the same command goes on with it")
             summary = outcome.summary
@@ -142,9 +141,8 @@ def slo_search(campaign: Campaign, bounds: Bounds) -> Verdict:
     return _verdict(low, high, bounds, memory, options.slo_share)
 
 
-def _point(campaign: Campaign, bounds: Bounds, level: float) -> Point:
-    options = campaign.options
-    count = options.num_prompts[0]
+def point_of(bounds: Bounds, level: float, count: int) -> Point:
+    """The load of ``count`` requests at a level."""
     if bounds.by == "rate":
         # Without a cap: a level that waits for slots would hide what it is to show.
         return Point("dynamic", 0, level, count)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from operator import sub
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from .core.records import Record
 from .core.stats import Distribution, Interval, block_bootstrap, longest_stretch
@@ -15,6 +15,9 @@ from .metrics import BY_NAME, METRICS, Better, input_tokens, legacy_chunks, outp
 
 PERCENTS = (50.0, 90.0, 95.0, 99.0)
 _STEADY = 0.9
+_TOGETHER = 50_000
+_FEW = 20
+"""Answers, or tokens, without which a rate within the steady part is chance; so are fewer than two answers for each slot."""
 _CONFIDENT = ("ttft", "tpot", "e2el")
 CANCELLED = "cancelled"
 
@@ -41,7 +44,7 @@ class Summary:
 
     ``good`` counts successes that keep every SLO; ``attainment`` is their share of all requests that ended by
     themselves, failed ones included. ``steady``: the longest stretch (s after the start) with at least 90 % of the peak
-    in flight, and the rates in it.
+    in flight, and those rates in it that it is long enough for; ``unsteady`` says which are missing, and why.
     """
 
     requests: int
@@ -62,10 +65,17 @@ class Summary:
     steady: Mapping[str, float]
     series: Sequence[Mapping[str, float]] = field(repr=False)
     slos: tuple[Slo, ...] = ()
+    unsteady: str = ""
 
     def rate(self, amount: float) -> float:
         """``amount`` per second of the run."""
         return amount / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def lost(self) -> float | None:
+        """Share of the requests that ended by themselves which failed, 0 to 1."""
+        ended = self.succeeded + self.failed
+        return self.failed / ended if ended else None
 
     @property
     def attainment(self) -> float | None:
@@ -93,6 +103,7 @@ def summarise(
     distributions.update(_gaps(good_ones))
     failed = [r for r in kept if not r.ok and r.error != CANCELLED]
     flight = _flight(kept)
+    steady, unsteady = _steady(kept, flight, begin)
     return Summary(
         requests=len(kept),
         succeeded=len(good_ones),
@@ -109,7 +120,8 @@ def summarise(
         good=sum(all(s.met(r) for s in slos) for r in good_ones) if slos else None,
         peak_in_flight=max((level for _, level in flight), default=0),
         mean_in_flight=sum(r.ended for r in kept) / max(1, end - begin),
-        steady=_steady(kept, flight, begin),
+        steady=steady,
+        unsteady=unsteady,
         series=_series(kept, flight, begin, end),
         slos=tuple(slos),
     )
@@ -118,37 +130,53 @@ def summarise(
 def _gaps(records: Sequence[Record]) -> dict[str, Distribution]:
     """ITL by chunk, by token, and as the earlier tool saw it."""
     pooled: Counter[float] = Counter()
-    weighted: Counter[float] = Counter()
-    legacy: Counter[float] = Counter()
-    plain = True
+    # Where tokens, or the earlier tool, would have it otherwise: gaps to take away and to put in their place.
+    for_tokens, for_legacy = _Change(), _Change()
+    waiting: list[int] = []
     for record in records:
         times = record.tokens
         gaps = list(map(sub, times[1:], times))
-        pooled.update(gaps)
+        waiting += gaps
+        if len(waiting) > _TOGETHER:
+            pooled.update(waiting)
+            waiting.clear()
         total = output_tokens(record)
         if record.counts:
-            shares: Sequence[float] = record.counts[1:]
-        elif total == len(times):
-            shares = ()
-        else:
-            shares = (total / len(times),) * len(gaps) if times else ()
-        if shares:
-            if plain:
-                plain = False
-                weighted.update(pooled)
-                weighted.subtract(gaps)
-            for gap, share in zip(gaps, shares, strict=True):
-                weighted[gap / share] += max(1, round(share))
-        elif not plain:
-            weighted.update(gaps)
+            for_tokens.replace(gaps, _shared(gaps, record.counts[1:]))
+        elif gaps and total != len(times):
+            for_tokens.replace(gaps, _shared(gaps, (total / len(times),) * len(gaps)))
         if record.empty or record.reasoning:
             chunks = legacy_chunks(record)
-            legacy.update(map(sub, chunks[1:], chunks))
-        else:
-            legacy.update(gaps)
-    cleaned = pooled if plain else Counter({k: w for k, w in weighted.items() if w > 0})
-    made = {"itl": pooled, "itl_token": cleaned, "itl_legacy": legacy}
-    return {name: Distribution(counts, scale=0.001) for name, counts in made.items()}
+            for_legacy.replace(gaps, Counter(map(sub, chunks[1:], chunks)))
+    pooled.update(waiting)
+    plain = Distribution(pooled, scale=0.001)
+    return {"itl": plain, "itl_token": for_tokens.of(pooled, plain), "itl_legacy": for_legacy.of(pooled, plain)}
+
+
+def _shared(gaps: Sequence[int], shares: Sequence[float]) -> Counter[float]:
+    """Each gap shared evenly by the tokens of the chunk that ends it, counted once for each of them."""
+    made: Counter[float] = Counter()
+    for gap, share in zip(gaps, shares, strict=True):
+        made[gap / share] += max(1, round(share))
+    return made
+
+
+@define
+class _Change:
+    """Counts that differ from others in some of their parts."""
+
+    minus: Counter[float] = field(factory=Counter)
+    plus: Counter[float] = field(factory=Counter)
+
+    def replace(self, old: Iterable[float], new: Mapping[float, int]) -> None:
+        self.minus.update(old)
+        self.plus.update(new)
+
+    def of(self, counts: Counter[float], plain: Distribution) -> Distribution:
+        """The distribution of ``counts`` so changed; ``plain`` is that of the unchanged ones."""
+        if not self.minus and not self.plus:
+            return plain
+        return Distribution(counts - self.minus + self.plus, scale=0.001)
 
 
 def _flight(records: Sequence[Record]) -> list[tuple[int, int]]:
@@ -162,12 +190,12 @@ def _flight(records: Sequence[Record]) -> list[tuple[int, int]]:
     return points
 
 
-def _steady(records: Sequence[Record], flight: Sequence[tuple[int, int]], begin: int) -> dict[str, float]:
-    if not flight:
-        return {}
-    low, high = longest_stretch(flight, _STEADY * max(level for _, level in flight))
+def _steady(records: Sequence[Record], flight: Sequence[tuple[int, int]], begin: int) -> tuple[dict[str, float], str]:
+    """The steady part, and what cannot be told of it: a rate of fewer answers than slots is how they happened to fall."""
+    peak = max((level for _, level in flight), default=0)
+    low, high = longest_stretch(flight, _STEADY * peak)
     if high <= low:
-        return {}
+        return {}, ""
     ended = [r for r in records if r.ok and low <= r.sent + r.ended <= high]
     tokens = 0
     for record in records:
@@ -176,14 +204,17 @@ def _steady(records: Sequence[Record], flight: Sequence[tuple[int, int]], begin:
             inside = bisect_right(record.tokens, high - record.sent) - bisect_left(record.tokens, low - record.sent)
             tokens += round(share * inside)
     seconds = (high - low) / 1e6
-    return {
-        "from": (low - begin) / 1e6,
-        "to": (high - begin) / 1e6,
-        "seconds": seconds,
-        "requests": len(ended),
-        "request_throughput": len(ended) / seconds,
-        "output_throughput": tokens / seconds,
-    }
+    steady = {"from": (low - begin) / 1e6, "to": (high - begin) / 1e6, "seconds": seconds, "requests": len(ended)}
+    unsteady = []
+    for name, count, least in (
+        ("output_throughput", tokens, _FEW),
+        ("request_throughput", len(ended), max(_FEW, 2 * peak)),
+    ):
+        if count >= least:
+            steady[name] = count / seconds
+        else:
+            unsteady.append(f"{name}: {count} in {seconds:.1f} s, {least} or more would tell")
+    return steady, "; ".join(unsteady)
 
 
 def _series(

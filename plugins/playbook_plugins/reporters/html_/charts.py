@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 from attrs import field, frozen
 
+from playbook_plugins.stats.faults import Struck
+
 from .markup import Html, Table, el
 
 Point = tuple[float, float]
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 10, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 16, 10, 40
 _GANTT = 1180
 
 
@@ -36,6 +38,13 @@ class Limit:
     value: float
     label: str
     axis: str = "y"
+
+
+def fault_marks(faults: Sequence[Struck], start: float, end: float) -> list[Limit]:
+    """Where faults struck and were healed, by number, on an axis of seconds since ``start``; what lies outside is left out."""
+    marks = {(f.struck, f"⚡{f.index + 1}") for f in faults}
+    marks |= {(f.ended, f"✓{f.index + 1}") for f in faults if f.healed and f.ended is not None}
+    return [Limit(at - start, words, "x") for at, words in sorted(marks) if start <= at <= end]
 
 
 @frozen
@@ -89,14 +98,15 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 of each decade that the range touches; only the decades if those are many.
+    """1, 2 and 5 of each decade that the range touches; only the decades if those are many, round numbers if they are few.
 
-    >>> log_ticks(8, 400)
-    [10.0, 20.0, 50.0, 100.0, 200.0]
+    >>> log_ticks(8, 400), log_ticks(410, 480)
+    ([10.0, 20.0, 50.0, 100.0, 200.0], [420.0, 440.0, 460.0, 480.0])
     """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     leads = (1, 2, 5) if len(decades) <= 4 else (1,)
-    return [m * 10.0**d for d in decades for m in leads if low <= m * 10.0**d <= high]
+    found = [m * 10.0**d for d in decades for m in leads if low <= m * 10.0**d <= high]
+    return found if len(found) > 2 else [t for t in ticks(low, high, 4) if low <= t <= high]
 
 
 def short(value: float) -> str:
@@ -242,8 +252,9 @@ def _limit(limit: Limit, x: _Axis, y: _Axis) -> Html:
         line = el("path", d=f"M{at},{y.start:g}V{y.end:g}", class_="limit")
         return el("g", line, el("text", limit.label, x=at, y=f"{y.end + 10:g}", class_="tl bad"))
     at = f"{y.at(limit.value):.1f}"
+    beside = float(at) + (12 if float(at) < y.end + 12 else -4)  # below a line that lies at the top
     line = el("path", d=f"M{x.start:g},{at}H{x.end:g}", class_="limit")
-    return el("g", line, el("text", limit.label, x=f"{x.end:g}", y=f"{float(at) - 4:.1f}", class_="ty bad"))
+    return el("g", line, el("text", limit.label, x=f"{x.end:g}", y=f"{beside:.1f}", class_="ty bad"))
 
 
 def _legend(series: Sequence[Series]) -> Html:

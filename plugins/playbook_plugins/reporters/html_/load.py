@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attrs import evolve
+
 from playbook_plugins.reporters.words import number
+from playbook_plugins.stats.faults import Struck
 from playbook_plugins.stats.records import LATENCIES, Requests
 from playbook_plugins.stats.series import QUANTILES, Timeline, cdf, quantile, timeline
 
-from .charts import Chart, Series, draw, panels
+from .charts import Chart, Limit, Series, draw, fault_marks, panels
 from .markup import Cell, Content, Html, Row, Table, el
 
 _TITLES = {"ttft": "TTFT", "tpot": "TPOT", "e2el": "E2EL"}
@@ -17,13 +20,13 @@ MANY = 20
 """Scenarios from which on a page draws each with half the points, so that it stays small."""
 
 
-def load_charts(requests: Requests, *, many: int = 1) -> list[Html]:
-    """The distribution of latencies, and rates over time; ``many``: scenarios of the page."""
+def load_charts(requests: Requests, faults: Sequence[Struck] = (), *, many: int = 1) -> list[Html]:
+    """The distribution of latencies, and rates over time, with ``faults`` marked; ``many``: scenarios of the page."""
     less = 1 if many < MANY else 2
     parts = [_distribution(requests, _POINTS // less)]
     line = timeline(requests, _BINS // less)
     if line is not None:
-        parts.append(_over_time(line, failed=bool(requests.failures)))
+        parts.append(_over_time(line, fault_marks(faults, *requests.span()), failed=bool(requests.failures)))
     if requests.skipped:
         parts.append(el("p", f"{requests.skipped} records could not be read and are not shown.", class_="note"))
     return parts
@@ -46,7 +49,7 @@ def _distribution(requests: Requests, points: int) -> Html:
     return draw(chart, table)
 
 
-def _over_time(line: Timeline, *, failed: bool) -> Html:
+def _over_time(line: Timeline, marks: Sequence[Limit], *, failed: bool) -> Html:
     times = [line.at(n) for n in range(len(line.arrivals))]
     end = (times[-1] + line.step / 2) if times else 1.0
     began = [t - line.step / 2 for t in times]
@@ -63,6 +66,7 @@ def _over_time(line: Timeline, *, failed: bool) -> Html:
     ]
     if failed:
         charts.append(_panel("Errors", "requests", end, _series("errors", began, line.errors, 4, "step")))
+    charts = [evolve(chart, limits=marks) for chart in charts]
     head = ["after s", "sent 1/s", "done 1/s", "in flight", "tok/s", "errors"]
     columns = zip(line.arrivals, line.finished, line.in_flight, line.tokens, line.errors, strict=True)
     rows = [

@@ -13,7 +13,7 @@ from pathlib import Path
 from attrs import frozen
 from playbook_kernel.api import PHASES, CampaignResult, ScenarioResult
 
-from playbook_plugins.reporters.words import clean, number, seconds, why
+from playbook_plugins.reporters.words import clean, left_clean, number, seconds, why
 from playbook_plugins.stats.metrics import REQUEST_RATE, THROUGHPUT, find
 
 from .charts import Bar, gantt
@@ -99,9 +99,10 @@ def _header(result: CampaignResult) -> Html:
     bad = [f"{n} {s}" for s in ("failed", "skipped", "cancelled") if (n := result.count(s))]
     verdict = [badge(result.status), el("strong", words), f"({', '.join(bad)})" if bad else ""]
     when = f"{_instant(result.started)} to {_instant(result.ended)} UTC, {seconds(result.seconds)}; {result.tool}"
+    isolation = el("p", f"{said}.", class_="soft") if (said := left_clean(result)) else None
     command = el("p", el("code", " ".join(result.command))) if result.command else None
     title = el("div", el("h1", result.id), el("p", when, class_="soft"))
-    return el("header", el("div", title, class_="bar1"), el("p", _spaced(verdict), class_="head"), command)
+    return el("header", el("div", title, class_="bar1"), el("p", _spaced(verdict), class_="head"), isolation, command)
 
 
 def _spaced(parts: Sequence[Content]) -> list[Content]:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from playbook_kernel.api import Measurement, PhaseOutcome, ScenarioResult, TrialResult
 
 from playbook_plugins.reporters.words import number, seconds, size, why
-from playbook_plugins.stats import records
+from playbook_plugins.stats import faults, records
 from playbook_plugins.stats.metrics import REQUEST_RATE, THROUGHPUT, find, meaning
 from playbook_plugins.stats.runs import trial_place
 
@@ -84,14 +84,17 @@ def _trial(trial: TrialResult, scenario: ScenarioResult, source: Path, links: st
     if trial.measurement:
         yield _tiles(trial.measurement)
         requests = records.of_trial(folder, trial)
-        charts = load_charts(requests, many=many) if requests is not None else []
-        charts += telemetry_charts(folder, trial, requests.span() if requests is not None else None)
+        struck = faults.load_faults(folder)
+        if struck:
+            yield Table("Faults", faults.HEAD, faults.told(requests, struck), frozenset()).html()
+        charts = load_charts(requests, struck, many=many) if requests is not None else []
+        charts += telemetry_charts(folder, trial, requests.span() if requests is not None else None, struck)
         yield el("div", charts, class_="pair")
         if requests is not None and requests.errors:
             yield error_table(requests).html()
         yield from _metrics(trial.measurement)
     else:
-        yield from telemetry_charts(folder, trial, None)
+        yield from telemetry_charts(folder, trial, None, faults.load_faults(folder))
     yield el("h3", "How it went")
     tables = [_phases(trial).html()]
     if trial.deployment and trial.deployment.instances:

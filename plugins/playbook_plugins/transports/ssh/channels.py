@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+import time
 from collections import deque
 from typing import Any
 
@@ -83,3 +85,32 @@ def listen(channel: paramiko.Channel) -> Bell:
     if channel.closed:
         parts.status_event.set()
     return bell
+
+
+def hear(
+    channel: paramiko.Channel, bell: Bell, line: re.Pattern[bytes], end: float
+) -> tuple[dict[str, re.Match[bytes]], dict[str, bytes]]:
+    """Wait until a line has come on both pipes, or can no longer come, or until ``end`` (a monotonic time).
+
+    Gives the line by pipe, or nothing; and all that came.
+    """
+    said = {"stdout": b"", "stderr": b""}
+    while True:
+        heard = bell.rings
+        ended = channel.eof_received or channel.closed
+        while channel.recv_ready():
+            said["stdout"] += channel.recv(4096)
+        while channel.recv_stderr_ready():
+            said["stderr"] += channel.recv_stderr(4096)
+        found = {pipe: m for pipe, text in said.items() if (m := line.search(text))}
+        if len(found) == len(said):
+            return found, said
+        left = end - time.monotonic()
+        if ended or left <= 0:
+            return {}, said
+        bell.wait(heard, left)
+
+
+def ended(channel: paramiko.Channel) -> bool:
+    """Whether the program of a session has ended, even if others still have its pipes."""
+    return bool(channel.closed or channel.eof_received or channel.exit_status != -1)

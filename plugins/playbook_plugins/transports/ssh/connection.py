@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import random
 import signal
 import socket
 import threading
 import time
-from pathlib import Path
 from typing import Any, ClassVar
 
 import paramiko
@@ -23,6 +23,8 @@ from playbook_kernel.api import (
     Unreachable,
     current,
 )
+
+from playbook_plugins.home import at_home
 
 from . import hostkeys
 from .options import Options
@@ -61,6 +63,16 @@ def _channel_request(channel: Any, m: Any) -> None:
     m.rewind()
     m.get_int()
     channel._handle_request(m)  # noqa: SLF001
+
+
+class Patience(float):
+    """Seconds for the opening of a channel, which are over as soon as somebody cancels.
+
+    paramiko adds them to the time of its beginning again and again while it waits, and knows no other way to be stopped.
+    """
+
+    def __radd__(self, began: float) -> float:
+        return began + float(self) if not current().cancel.requested else -math.inf
 
 
 class PatientTransport(paramiko.Transport):
@@ -119,15 +131,15 @@ class Target:
     def of(cls, options: Options) -> Target:
         """Look the host up. A key file that the user named must exist; those of the configuration are tried if they do."""
         found: dict[str, Any] = {}
-        file = Path(options.ssh_config).expanduser()
+        file = at_home(options.ssh_config)
         if file.is_file():
             found = dict(paramiko.SSHConfig.from_path(str(file)).lookup(options.host))
-        keys: tuple[str, ...] = tuple(k for k in found.get("identityfile", ()) if Path(k).expanduser().is_file())
+        keys: tuple[str, ...] = tuple(k for k in found.get("identityfile", ()) if at_home(k).is_file())
         if options.key_filename:
             keys = (options.key_filename,)
         elif not keys and options.password is None:
             names = ("id_ed25519", "id_ecdsa", "id_rsa")
-            keys = tuple(f"~/.ssh/{n}" for n in names if Path(f"~/.ssh/{n}").expanduser().is_file())
+            keys = tuple(f"~/.ssh/{n}" for n in names if at_home(f"~/.ssh/{n}").is_file())
         known = (options.known_hosts,) if options.known_hosts else tuple(found.get("userknownhostsfile", "").split())
         import getpass
 
@@ -161,6 +173,10 @@ class Connection:
     @property
     def alive(self) -> bool:
         return self.transport.is_active() and not self._closed.is_set()
+
+    def why(self) -> str:
+        """Why something on it came to nothing."""
+        return self.lost or ("what ran it on the node was ended" if self.alive else "the connection was lost")
 
     def warden(self, sudo: Sudo | None, channel: paramiko.Channel) -> Warden | None:
         """The warden of our commands, or of root's. When there is none, ``channel`` becomes its, and the answer is None.
@@ -216,10 +232,11 @@ def connect(node: str, options: Options) -> Connection:
         below = connect(node, jump_options(options, last, ",".join(first)))
         try:
             channel = below.transport.open_channel(
-                "direct-tcpip", (target.host, target.port), ("", 0), timeout=_left(options)
+                "direct-tcpip", (target.host, target.port), ("", 0), timeout=Patience(_left(options))
             )
         except (paramiko.SSHException, EOFError, OSError) as error:
             below.close()
+            current().cancel.check()
             raise Unreachable(node, f"{last} cannot reach {target.host}:{target.port}: {error}") from error
         try:
             return _over(node, channel, target, options, below)
@@ -279,11 +296,13 @@ def _over(node: str, sock: Any, target: Target, options: Options, below: Connect
     wire = Wire(sock)
     transport = PatientTransport(wire)
     try:
-        warning = _handshake(node, transport, target, options)
-        _authenticate(node, transport, target, options)
+        with current().cancel.watching(wire.close):
+            warning = _handshake(node, transport, target, options)
+            _authenticate(node, transport, target, options)
     except BaseException:
         with contextlib.suppress(Exception):
             transport.close()
+        current().cancel.check()
         raise
     connection = Connection(node, transport, wire, options, below)
     if warning:
@@ -369,7 +388,7 @@ _key_cache: dict[tuple[str, float], paramiko.PKey] = {}
 
 
 def _load_key(node: str, file: str, options: Options) -> paramiko.PKey:
-    path = Path(file).expanduser()
+    path = at_home(file)
     try:
         stamp = (str(path), path.stat().st_mtime)
         if stamp in _key_cache:

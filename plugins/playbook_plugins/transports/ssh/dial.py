@@ -7,9 +7,9 @@ import socket
 import threading
 
 import paramiko
-from playbook_kernel.api import Unreachable
+from playbook_kernel.api import Unreachable, current
 
-from .connection import Connection
+from .connection import Connection, Patience
 
 _PIECE = 32768
 
@@ -17,10 +17,12 @@ _PIECE = 32768
 def dial(node: str, connection: Connection, host: str, port: int, timeout: float) -> socket.socket:
     """Open a channel to ``host:port`` and bridge it to a socket. Raises ConnectionError or Unreachable."""
     try:
-        channel = connection.transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=timeout)
+        patience = Patience(timeout)
+        channel = connection.transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=patience)
     except paramiko.ChannelException as error:
         raise ConnectionRefusedError(f"{host}:{port} as seen from {node}: {error.text}") from error
     except (paramiko.SSHException, EOFError, OSError) as error:
+        current().cancel.check()
         raise Unreachable(node, f"no connection to {host}:{port}: {str(error) or type(error).__name__}") from error
     ours, theirs = socket.socketpair()
     threading.Thread(target=_upwards, args=(theirs, channel), daemon=True, name="dial-up").start()

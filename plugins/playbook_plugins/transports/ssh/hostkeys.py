@@ -14,6 +14,8 @@ from pathlib import Path
 import paramiko
 from playbook_kernel.api import HostKeyRejected, Problems
 
+from playbook_plugins.home import at_home
+
 DEFAULT_FILES = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
 _write_lock = threading.Lock()
 
@@ -37,7 +39,7 @@ class KnownHosts:
     """The files of one node; hashed names and ports are understood."""
 
     def __init__(self, files: Sequence[str | Path]) -> None:
-        self.files = [Path(f).expanduser() for f in files]
+        self.files = [at_home(f) for f in files]
         self._keys = paramiko.HostKeys()
         self.problems = Problems()
         for file in self.files:

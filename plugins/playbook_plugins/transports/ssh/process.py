@@ -13,6 +13,7 @@ from playbook_kernel.api import CommandTimeout, OutcomeUnknown, Pipe, Process, c
 from playbook_plugins.transports.guard import KILL_AFTER
 
 from .channels import Bell
+from .runner import Turn
 from .warden import UNGUARDED, Warden
 from .wire import Wire
 
@@ -27,7 +28,7 @@ class SshProcess(Process):
     def __init__(
         self,
         node: str,
-        channel: paramiko.Channel,
+        channel: paramiko.Channel | Turn,
         bell: Bell,
         wire: Wire,
         words: Sequence[str],
@@ -37,18 +38,18 @@ class SshProcess(Process):
         number: int,
         mark: bytes,
         released: Callable[[], None],
-        lost: Callable[[], str],
+        why: Callable[[], str],
     ) -> None:
         self._node, self._channel, self._bell, self._wire = node, channel, bell, wire
         self._words, self._timeout = words, timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._warden, self._number = warden, number
-        self._released, self._lost = released, lost
+        self._released, self._why = released, why
         self._mark = mark
         self._noise: dict[Pipe, bytes] = {"stdout": b"", "stderr": b""} if mark else {}
         self._early: deque[tuple[Pipe, bytes]] = deque()
         self._over = False
-        self._told = False
+        self._told = isinstance(channel, Turn)  # a runner does that itself
         self._status: int | None = None
 
     def write(self, data: bytes) -> None:
@@ -60,7 +61,7 @@ class SshProcess(Process):
             sent = self._batch(view)
             if sent < 0:
                 if self._channel.exit_status == -1 and not self._channel.eof_received:
-                    raise OutcomeUnknown(self._node, f"the connection was lost: {self._why()}")
+                    raise OutcomeUnknown(self._node, f"{self._words[0]} takes no input: {self._why()}")
                 return  # it does not want more; its status will tell why
             view = view[sent:]
 
@@ -155,7 +156,7 @@ class SshProcess(Process):
         # The status comes before the end of the channel; without one the connection, or the guard, has died.
         self._settled(5.0)
         status = int(self._channel.exit_status)
-        if status == -1 or (status == UNGUARDED and not self._warden.alive):
+        if status == -1 or (status == UNGUARDED and not self._warden.answers()):
             self._close()
             raise OutcomeUnknown(self._node, f"{self._words[0]}: no exit status came: {self._why()}")
         self._status = status
@@ -167,15 +168,14 @@ class SshProcess(Process):
         end = time.monotonic() + seconds
         while True:
             heard = self._bell.rings
+            if isinstance(self._channel, Turn):
+                self._channel.skip()  # there the status comes behind the output
             if self._channel.exit_status != -1 or self._channel.closed:
                 return True
             left = end - time.monotonic()
             if left <= 0:
                 return False
             self._bell.wait(heard, left)
-
-    def _why(self) -> str:
-        return self._lost() or "the connection was lost"
 
     def kill(self) -> None:
         if self._over:

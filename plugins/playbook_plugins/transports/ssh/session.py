@@ -3,124 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import socket
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import paramiko
-from playbook_kernel.api import Deadline, Node, OutcomeUnknown, Process, Session, TransferFailed, Unreachable, current
+from playbook_kernel.api import Node, OutcomeUnknown, Process, Session, TransferFailed, current
 
 from . import dial as dialing
 from . import transfer
-from .channels import listen
-from .connection import Connection, connect
+from .channels import Bell, listen
+from .connection import Connection
+from .line import Line
 from .options import Options
 from .process import SshProcess
-from .warden import Sudo, Warden
-
-_FULL = 2
-"""ChannelException's code for a server that has no session left."""
-
-
-class Line:
-    """One connection and its queue of sessions; ``get`` re-opens it, once for all threads that find it dead."""
-
-    def __init__(self, node: str, options: Options, warn: Callable[[str], None]) -> None:
-        self._node, self._options, self._warn = node, options, warn
-        self._connection: Connection | None = None
-        self._lock = threading.Lock()
-        self._slots = threading.Semaphore(max(1, options.max_sessions))
-        self._used = 0
-        self._closed = False
-
-    def get(self) -> Connection:
-        """The live connection. Raises Unreachable and what connecting raises."""
-        connection = self._connection
-        if connection is not None and connection.alive:
-            return connection
-        with self._lock:  # whoever comes second finds what the first has opened
-            if self._closed:
-                raise Unreachable(self._node, "the session is closed")
-            if self._connection is None or not self._connection.alive:
-                if self._connection is not None:
-                    self._connection.close()
-                self._connection = connect(self._node, self._options)
-                for warning in self._connection.warnings:
-                    self._warn(warning)
-            return self._connection
-
-    def channel(self, sudo: Sudo | None) -> tuple[Connection, Warden, paramiko.Channel]:
-        """A session of the server, queued when there are too many, and who guards it.
-
-        Raises Unreachable, AuthenticationFailed (sudo), Cancelled.
-        """
-        self._take_slot()
-        try:
-            while True:
-                connection, channel = self._open()
-                if (warden := connection.warden(sudo, channel)) is not None:
-                    return connection, warden, channel
-                self._leave()  # it has become the warden's
-        except BaseException:
-            self._slots.release()
-            raise
-
-    def release(self) -> None:
-        """A session has ended."""
-        self._leave()
-        self._slots.release()
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._used -= 1
-
-    def _take_slot(self) -> None:
-        while not self._slots.acquire(timeout=0.1):
-            current().check()
-
-    def _open(self) -> tuple[Connection, paramiko.Channel]:
-        pause, again = 0.005, True
-        alone: Deadline | None = None
-        while True:
-            current().check()
-            connection = self.get()
-            try:
-                timeout = current().timeout(self._options.connect_timeout) or 0.001
-                channel = connection.transport.open_session(timeout=timeout)
-                with self._lock:
-                    self._used += 1
-                return connection, channel
-            except paramiko.ChannelException as error:
-                if error.code != _FULL:
-                    raise Unreachable(self._node, f"the server opens no session: {error}") from error
-            except (paramiko.SSHException, EOFError, OSError) as error:
-                # Concurrent refusals steal one another's exception inside paramiko, which then says only this.
-                if not (connection.alive and "Unable to open channel" in str(error)):
-                    slow = connection.alive and "Timeout" in str(error)  # whether it is dead is for the watchdog to say
-                    if not slow:
-                        connection.close()
-                    if again and not slow:
-                        again = False  # it died while idle: nothing ran yet, so one more connection is safe
-                        continue
-                    why = connection.lost or str(error) or type(error).__name__
-                    raise Unreachable(self._node, f"no session: {why}") from error
-            # Sessions that have ended are given back a moment later; but if none of ours runs, there is none to wait for.
-            alone = None if self._used else alone or Deadline.after(self._options.connect_timeout)
-            if alone is not None and alone.remaining() == 0:
-                raise Unreachable(
-                    self._node, "the server has no session for a command", hint="sshd needs MaxSessions 3 or more"
-                )
-            current().sleep(pause)
-            pause = min(pause * 2, 0.25)
-
-    def close(self) -> None:
-        self._closed = True
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
+from .runner import Runner, Turn, suits
+from .warden import Order, Sudo, Warden, Wish
 
 
 class SshSession(Session):
@@ -132,8 +34,8 @@ class SshSession(Session):
         self._sudo = (
             Sudo(options.password.reveal() if options.password else None) if options.username != "root" else None
         )
-        self._main = Line(node.name, options, self._warn)
-        self._bulk = Line(node.name, options, lambda _: None)
+        self._main = Line(node.name, options, self._warn, keeps_shell=options.kept_shell)
+        self._bulk = Line(node.name, options, lambda _: None, keeps_shell=False)
         self._main.get()
 
     def _warn(self, text: str) -> None:
@@ -153,60 +55,80 @@ class SshSession(Session):
         sudo: bool = False,
         stdin: bool = False,
     ) -> Process:
-        return self._start(self._main, argv, env=env, cwd=cwd, timeout=timeout, sudo=sudo, stdin=stdin)
+        wish = self._wish(argv, timeout, env=env or {}, cwd=cwd, stdin=stdin)
+        if not sudo and suits(wish) and (runner := self._main.runner()) is not None:
+            return self._in_turn(self._main, runner, wish)
+        return self._in_session(self._main, wish, self._sudo if sudo else None)
 
     def start_bulk(self, argv: Sequence[object], *, stdin: bool = False, timeout: float | None = None) -> Process:
         """Like :meth:`start`, on the connection for transfers: closing a channel there disturbs no command."""
-        return self._start(self._bulk, argv, stdin=stdin, timeout=timeout)
+        return self._in_session(self._bulk, self._wish(argv, timeout, stdin=stdin), None)
 
-    def _start(
-        self,
-        line: Line,
-        argv: Sequence[object],
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
-        timeout: float | None = None,
-        sudo: bool = False,
-        stdin: bool = False,
-    ) -> Process:
+    def _wish(self, argv: Sequence[object], timeout: float | None, **more: Any) -> Wish:
         scope = current()
         scope.check()
-        words = [str(a) for a in argv]
-        bound = scope.timeout(timeout)
-        connection, warden, channel = line.channel(self._sudo if sudo else None)
+        return Wish([str(a) for a in argv], owner=self.owner, timeout=scope.timeout(timeout), **more)
+
+    def _in_turn(self, line: Line, runner: Runner, wish: Wish) -> Process:
+        """Start a command on the shell that is kept."""
         try:
-            asked = warden.line(words, env=env or {}, cwd=cwd, owner=self.owner, timeout=bound, stdin=stdin)
+            order = runner.warden.text(wish)
+            turn = runner.turn()
+        except BaseException:
+            line.next()
+            raise
+        start = functools.partial(runner.start, order)
+        return self._begin(wish, order, runner.connection, runner.warden, turn, runner.bell, start, line.next)
+
+    def _in_session(self, line: Line, wish: Wish, sudo: Sudo | None) -> Process:
+        """Start a command on a session of its own."""
+        connection, warden, channel = line.channel(sudo)
+        try:
+            order = warden.line(wish)
             bell = listen(channel)
         except BaseException:
             channel.close()
             line.release()
             raise
+        start = functools.partial(connection.transport.execute, channel, order.command)
+        return self._begin(wish, order, connection, warden, channel, bell, start, line.release)
+
+    def _begin(
+        self,
+        wish: Wish,
+        order: Order,
+        connection: Connection,
+        warden: Warden,
+        channel: paramiko.Channel | Turn,
+        bell: Bell,
+        start: Callable[[], None],
+        released: Callable[[], None],
+    ) -> Process:
         try:
-            connection.transport.execute(channel, asked.command)
+            start()
         except (paramiko.SSHException, EOFError, OSError) as error:
             with contextlib.suppress(Exception):
                 channel.close()
-            line.release()
+            released()
             why = connection.lost or str(error) or type(error).__name__
             raise OutcomeUnknown(
-                self.node.name, f"{words[0]}: the connection was lost as it was started: {why}"
+                self.node.name, f"{wish.words[0]}: the connection was lost as it was started: {why}"
             ) from error
         process = SshProcess(
             self.node.name,
             channel,
             bell,
             connection.wire,
-            words,
-            bound,
+            wish.words,
+            wish.timeout,
             warden=warden,
-            number=asked.id,
-            mark=asked.mark,
-            released=line.release,
-            lost=lambda: connection.lost,
+            number=order.id,
+            mark=order.mark,
+            released=released,
+            why=connection.why,
         )
-        if asked.header:
-            process.write(asked.header)
+        if order.header:
+            process.write(order.header)
         return process
 
     def put(self, local: Path, remote: str, *, mode: int = 0o644) -> None:

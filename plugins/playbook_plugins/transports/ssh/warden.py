@@ -18,12 +18,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import paramiko
-from attrs import frozen
+from attrs import field, frozen
 from playbook_kernel.api import AuthenticationFailed, Unreachable
 
 from playbook_plugins.transports.guard import SLACK
 
-from .channels import listen
+from .channels import ended, hear, listen
 
 TICK = 5
 """How often, in seconds, the warden looks at the clock: a deadline may pass by that much when we cannot act on it."""
@@ -32,11 +32,14 @@ UNGUARDED = 254
 """The status of a command that found no warden, and did not run."""
 
 _NEVER = 10**9
+_PATIENCE = 5.0
 _LONG = 100_000  # the kernel takes no argument of more than 128 KiB, and to sshd the whole command is one
 _PLAIN_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh"})
 
 # Lines on its pipe: `+ ID GROUP SECONDS` from a command, and from us `k ID` (TERM), `K ID` (KILL), `- ID` (it has ended:
-# what is left of its group goes too). `p1`: the group of command 1, `d1`: when it must have ended.
+# what is left of its group goes too); `r ID GROUP DIR` from the runner, which has no deadline and leaves a folder. `p1`: the
+# group of command 1, `d1`: when it must have ended. `a` asks it for a line. Commands
+# of the runner say their number a moment before they lead their group.
 SCRIPT = f"""\
 trap '' HUP INT TERM
 read -r a a a a g a </proc/$$/stat
@@ -49,25 +52,29 @@ read -r a a a a g a </proc/$$/stat
   read -r me a </proc/self/stat
   echo "playbook-guard: $me $$ $g ${{SHELL##*/}}." >&2
   echo "playbook-guard: $me $$ $g ${{SHELL##*/}}."
-  exec >/dev/null 2>&1
-  now=0 ids= early=
+  exec 2>/dev/null
+  now=0 ids= early= runs= dir=
   forget() {{ unset "p$1" "d$1"; l=; for j in $ids; do [ "$j" = "$1" ] || l="$l $j"; done; ids=$l; }}
   all() {{ for i in $ids; do eval "kill -$1 -\\$p$i"; done; }}
+  tidy() {{ if [ -n "$dir" ]; then kill -KILL -$group; rm -f "$dir"/[oOeE]; rmdir "$dir"; fi; dir= runs=; }}
   while read -r w i p s; do
     case $w in
+    r) tidy; runs=$i group=$p dir=$s;;
     +) eval "p$i=\\$p d$i=\\$((now + s))"; ids="$ids $i"
-       case "$early " in *" $i "*) kill -KILL -$p;; esac;;
+       case "$early " in *" $i "*) kill -KILL -$p || kill -KILL $p;; esac;;
     -) eval "p=\\${{p$i-}}"; [ -z "$p" ] || {{ kill -KILL -$p; forget "$i"; }};;
-    k) eval "p=\\${{p$i-}}"; if [ -n "$p" ]; then kill -TERM -$p; else early="$early $i"; fi;;
-    K) eval "p=\\${{p$i-}}"; [ -z "$p" ] || kill -KILL -$p;;
+    k) eval "p=\\${{p$i-}}"; if [ -n "$p" ]; then kill -TERM -$p || kill -TERM $p; else early="$early $i"; fi;;
+    K) if [ "$i" = "$runs" ]; then tidy; else eval "p=\\${{p$i-}}"; [ -z "$p" ] || kill -KILL -$p || kill -KILL $p; fi;;
     t) now=$((now + {TICK}))
        for i in $ids; do
          eval "p=\\$p$i d=\\$d$i"
          if [ $now -ge $((d + {TICK})) ]; then kill -KILL -$p; elif [ $now -ge $d ]; then kill -TERM -$p; fi
        done;;
+    a) echo;;
     .) break;;
     esac
   done
+  tidy
   [ -z "$ids" ] || {{ all TERM; sleep 2; all KILL; }}
 }}
 """
@@ -88,13 +95,25 @@ class Sudo:
 
 
 @frozen
-class Line:
-    """What to ask sshd for, and what goes to its standard input first. ``mark``: output up to this line is not its own."""
+class Wish:
+    """A command that somebody wants. ``timeout`` in seconds."""
+
+    words: Sequence[str]
+    env: Mapping[str, str] = field(factory=dict)
+    cwd: str | None = None
+    owner: str = ""
+    timeout: float | None = None
+    stdin: bool = False
+
+
+@frozen
+class Order:
+    """What to ask for, and what goes to its standard input first. ``mark``: output up to this line is not its own."""
 
     id: int
     command: bytes
-    header: bytes
-    mark: bytes
+    header: bytes = b""
+    mark: bytes = b""
 
 
 class Warden:
@@ -103,7 +122,7 @@ class Warden:
     def __init__(self, node: str, channel: paramiko.Channel, sudo: Sudo | None, timeout: float) -> None:
         self._sudo = sudo
         self._ids = itertools.count(1)
-        self._lock = threading.Lock()
+        self._lock, self._asking = threading.Lock(), threading.Lock()
         # Not a secret, but nothing that a command or its input would contain by chance.
         self._mark = f"playbook-go-{id(self):x}-{time.monotonic_ns():x}"
         self.channel = channel
@@ -118,34 +137,20 @@ class Warden:
         except BaseException:
             self.channel.close()
             raise
-        self._pipe = f"/proc/{int(found[1])}/fd/0"
+        self.pipe = f"/proc/{int(found[1])}/fd/0"
         self._leads = found[2] == found[3]  # whether this sshd makes each command the leader of a group
         self._plain = found[4].decode("ascii", "replace") in _PLAIN_SHELLS
 
     @property
     def alive(self) -> bool:
         """Whether it can still be told something."""
-        return not self.channel.closed and not self.channel.eof_received
+        return not ended(self.channel)
 
     def _hello(self, node: str, timeout: float) -> tuple[re.Match[bytes], bool]:
         """Wait for its first line; what comes before it is the noise of a login script."""
-        end = time.monotonic() + timeout
-        said = {"stdout": b"", "stderr": b""}
-        channel = self.channel
-        while True:
-            heard = self._bell.rings
-            ended = channel.eof_received or channel.closed
-            while channel.recv_ready():
-                said["stdout"] += channel.recv(4096)
-            while channel.recv_stderr_ready():
-                said["stderr"] += channel.recv_stderr(4096)
-            found = {pipe: _HELLO.search(text) for pipe, text in said.items()}
-            if found["stdout"] and found["stderr"]:
-                return found["stdout"], any(m.start() for m in found.values() if m)
-            left = end - time.monotonic()
-            if ended or left <= 0:
-                break
-            self._bell.wait(heard, left)
+        found, said = hear(self.channel, self._bell, _HELLO, time.monotonic() + timeout)
+        if found:
+            return found["stdout"], any(m.start() for m in found.values())
         why = said["stderr"].decode("utf-8", "replace").strip() or "no answer"
         if self._sudo is not None:
             raise AuthenticationFailed(
@@ -153,34 +158,23 @@ class Warden:
             )
         raise Unreachable(node, f"the node runs no commands: {why}")
 
-    def line(
-        self,
-        words: Sequence[str],
-        *,
-        env: Mapping[str, str],
-        cwd: str | None,
-        owner: str,
-        timeout: float | None,
-        stdin: bool,
-    ) -> Line:
-        """What runs a command under this warden. Values of ``env`` go over standard input, never into an argument."""
-        number = next(self._ids)
-        seconds = _NEVER if timeout is None else math.ceil(timeout) + SLACK
-        exports = "".join(f"export {k}={_quoted(v)}\n" for k, v in env.items())
-        call = " ".join(_quoted(w) for w in words)
+    def number(self) -> int:
+        """A number that nothing else has here."""
+        return next(self._ids)
+
+    def line(self, wish: Wish) -> Order:
+        """What sshd runs for a command under this warden. Values of ``env`` go over standard input, never into an argument."""
+        number, exports, call = self.number(), _exports(wish), _call(wish)
         if len(call.encode()) > _LONG:
             exports, call = f"{exports}set -- {call}\n", '"$@"'
-        rows = [f'{{ echo "+ {number} $$ {seconds}" >{self._pipe}; }} 2>/dev/null || exit {UNGUARDED}']
-        if owner:
-            rows.append(f"export PLAYBOOK_OWNER={_quoted(owner)}")
+        rows = self._first(number, wish)
         if self.noisy:
             rows.append(f"echo {self._mark}; echo {self._mark} >&2")
         if exports:
             rows.append(_READ_HEADER.replace("MARK", self._mark))
             exports += f"{self._mark}\n"
-        if cwd is not None:
-            rows.append(f"cd -- {_quoted(cwd)} || exit 126")
-        rows.append(f"exec {call}" if stdin else f"exec {call} </dev/null")
+        rows += _into(wish)
+        rows.append(f"exec {call}" if wish.stdin else f"exec {call} </dev/null")
         header = exports.encode(errors="surrogateescape")
         if self._sudo is not None and self._sudo.password is not None:
             # sudo takes one line, or none if it needs no password; what it left is dropped here. It asks three times.
@@ -194,7 +188,23 @@ class Warden:
         elif not self._plain:
             script = "exec " + shlex.join(["sh", "-c", script])
         mark = f"{self._mark}\n".encode() if self.noisy else b""
-        return Line(number, script.encode(errors="surrogateescape"), header, mark)
+        return Order(number, script.encode(errors="surrogateescape"), header, mark)
+
+    def text(self, wish: Wish) -> Order:
+        """What a process of the runner evaluates to become a command under this warden, which leads a group."""
+        number = self.number()
+        rows = [f"playbook_in {number} {_seconds(wish)}", *_owned(wish), _exports(wish), *_into(wish)]
+        rows.append(f"playbook_go {_call(wish)}")
+        return Order(number, "\n".join(filter(None, rows)).encode(errors="surrogateescape"))
+
+    def _first(self, number: int, wish: Wish) -> list[str]:
+        """What a command does before anything else: without a warden it does not run."""
+        told = f'{{ echo "+ {number} $$ {_seconds(wish)}" >{self.pipe}; }} 2>/dev/null || exit {UNGUARDED}'
+        return [told, *_owned(wish)]
+
+    def leading(self, words: Sequence[str]) -> bytes:
+        """What to ask sshd for, for a program that leads a group."""
+        return b"exec " + shlex.join(words if self._leads else ["setsid", "-w", *words]).encode()
 
     def end(self, number: int) -> None:
         """Ask a command to end."""
@@ -204,11 +214,25 @@ class Warden:
         """End it without asking."""
         self._say("K", number)
 
+    def answers(self) -> bool:
+        """Ask it whether it is there. One that does not say so within a few seconds is given up."""
+        with self._asking:
+            self._say("a")
+            end = time.monotonic() + _PATIENCE
+            while self.alive and (left := end - time.monotonic()) > 0:
+                heard = self._bell.rings
+                if self.channel.recv_ready():
+                    self.channel.recv(1)
+                    return True
+                self._bell.wait(heard, left)
+            self.channel.close()
+            return False
+
     def ended(self, number: int) -> None:
         """It has ended: what it left behind in its group goes too."""
         self._say("-", number)
 
-    def _say(self, what: str, number: int) -> None:
+    def _say(self, what: str, number: int = 0) -> None:
         with self._lock, contextlib.suppress(OSError, EOFError, paramiko.SSHException):
             self.channel.sendall(f"{what} {number}\n".encode())
 
@@ -218,6 +242,26 @@ e=
 while IFS= read -r l && [ "$l" != MARK ]; do e="$e$l
 "; done
 eval "$e\""""
+
+
+def _seconds(wish: Wish) -> int:
+    return _NEVER if wish.timeout is None else math.ceil(wish.timeout) + SLACK
+
+
+def _owned(wish: Wish) -> list[str]:
+    return [f"export PLAYBOOK_OWNER={_quoted(wish.owner)}"] if wish.owner else []
+
+
+def _exports(wish: Wish) -> str:
+    return "".join(f"export {k}={_quoted(v)}\n" for k, v in wish.env.items())
+
+
+def _call(wish: Wish) -> str:
+    return " ".join(map(_quoted, wish.words))
+
+
+def _into(wish: Wish) -> list[str]:
+    return [] if wish.cwd is None else [f"cd -- {_quoted(wish.cwd)} || exit 126"]
 
 
 def _quoted(word: Any) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 _AHEAD = 256 * 1024
+_MOMENT = 1.0
 _GREETING = 64
 """Reads that are acknowledged at once: sshd sends its first packets under Nagle's rule, which waits for that."""
 
@@ -21,6 +24,7 @@ class Wire:
         self._ahead = memoryview(b"")
         self._reads = 0 if isinstance(below, socket.socket) else _GREETING
         self._closed = False  # paramiko asks for it by this name
+        self._heard = 0.0
         self._reader: int | None = None
         self._lock = threading.Lock()
         self._corked: set[int] = set()
@@ -35,8 +39,22 @@ class Wire:
                 with contextlib.suppress(OSError):
                     self._below.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             self._ahead = memoryview(self._below.recv(_AHEAD))
+            self._heard = time.monotonic()
         piece, self._ahead = self._ahead[:size], self._ahead[size:]
         return bytes(piece)
+
+    def answers(self) -> bool:
+        """Whether the peer was heard of a moment ago, and has not hung up since."""
+        if self._closed or time.monotonic() - self._heard > _MOMENT:
+            return False
+        if not isinstance(self._below, socket.socket):
+            return True
+        look = select.poll()
+        try:
+            look.register(self._below, select.POLLRDHUP)
+        except ValueError:
+            return False
+        return not look.poll(0)
 
     def send(self, data: bytes) -> int:
         """Send, or keep for later while this thread is corked. Called by one thread at a time, with whole packets."""

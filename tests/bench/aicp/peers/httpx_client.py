@@ -33,10 +33,10 @@ async def main(url: str, concurrency: int, count: int, tokens: int) -> None:
     gate, out = asyncio.Semaphore(concurrency), []
     limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
     async with httpx.AsyncClient(limits=limits, timeout=300) as client:
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         await asyncio.gather(*(one(client, url, body, gate, out) for _ in range(count)))
         seconds = time.perf_counter() - began
-    json.dump({"seconds": seconds, "requests": out}, sys.stdout)
+    json.dump({"seconds": seconds, "cpu": time.process_time() - used, "requests": out}, sys.stdout)
 
 
 asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:5])))

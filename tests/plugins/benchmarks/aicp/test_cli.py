@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,9 +13,9 @@ from pathlib import Path
 import pytest
 from playbook_plugins.benchmarks.aicp.cli import main
 from playbook_plugins.benchmarks.aicp.core.records import load as load_records
-from playbook_plugins.benchmarks.aicp.jsonc import loads
 from playbook_plugins.benchmarks.aicp.options import BY_NAME, OptionError, Options, fill
 from playbook_plugins.benchmarks.aicp.rows import RESULT_KEYS
+from playbook_plugins.jsonc import loads
 
 from .servers import mock_server, stream, token, usage
 
@@ -98,7 +99,10 @@ def test_defaults_are_those_of_the_earlier_tool(parsed):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--model", "m"], "base_url: is needed"),
+        (["--model", "m", "--dataset-name", "random"], "base_url: is needed"),
+        (["--dataset-name", "rand"], "expected one of filtered, sharegpt, normal, custom, jsonl, random"),
+        (["--dynamic-output-len", "0"], "dynamic_output_len: must be 1 or more"),
+        (["--max-failed", "2"], "max_failed: must be a share"),
         (["--base-url", "h:1", "--model", "m", "--dataset-name", "random"], "is not http://HOST:PORT"),
         (["--base-url", "http://h", "--model", "m", "--goodput", "{"], "goodput: expected a JSON object"),
         (["--input-len", "1,2", "--output-len", "1"], "lists of the same length"),
@@ -121,12 +125,46 @@ def test_what_cannot_be_used_is_told_in_one_line(capsys, tmp_path, words, told):
     assert len(err.splitlines()) == 1
 
 
+def test_all_that_is_wrong_is_told_at_once(capsys, tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text('{"max_concurency": 1, "max_concurrency": 0, "seed": "x"}')
+    assert main(["--config", str(path), "--num-prompts", "0", "--acc-col", "x"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.removeprefix(f"playbook-aicp: {path}:") for line in told] == [
+        "1: max_concurency: unknown; did you mean max_concurrency?",
+        "1: seed: expected a whole number, got 'x'",
+        "1: max_concurrency: must be 1 or more",
+        "playbook-aicp: num_prompts: must be 1 or more",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--num-promts", "5"], "unknown option --num-promts; did you mean --num-prompts?"),
+        (["--frobnicate=5"], "unknown option --frobnicate"),
+        (["--num-prompts"], "argument --num-prompts: expected one argument"),
+    ],
+)
+def test_a_misspelt_flag_is_told_in_two_lines_with_what_was_meant(capsys, words, told):
+    with pytest.raises(SystemExit) as done:
+        main(words)
+    assert done.value.code == 2
+    assert capsys.readouterr().err == f"playbook-aicp: {told}\nplaybook-aicp: see playbook-aicp --help\n"
+
+
+def test_lengths_of_another_kind_of_load_are_said_to_do_nothing(capsys, tmp_path):
+    words = ["--base-url", "http://127.0.0.1:1", "--model", "m", "--dataset-name", "random", "--mode", "static"]
+    main([*words, "--dynamic-input-len", "7", "--result-dir", str(tmp_path), "--calibrate", "0"])
+    assert "dynamic_input_len: no effect on a static load" in capsys.readouterr().out
+
+
 def test_a_file_with_a_wrong_key_names_file_and_key(capsys, tmp_path):
     path = tmp_path / "test_config.json"
     path.write_text('{"max_concurency": 3}')
     assert main(["--config", str(path)]) == 2
     assert capsys.readouterr().err == (
-        f"playbook-aicp: {path}: max_concurency: unknown; did you mean max_concurrency?\n"
+        f"playbook-aicp: {path}:1: max_concurency: unknown; did you mean max_concurrency?\n"
     )
     path.write_text('{\n"a": 1\n"b": 2}')
     assert main(["--config", str(path)]) == 2
@@ -165,6 +203,45 @@ def test_a_file_cut_by_a_kill_is_recomputed_as_partial(aicp, capsys, tmp_path):
     assert "(stopped early)" in capsys.readouterr().out
     cut.write_text("nonsense\nnonsense\n")
     assert main(["recompute", str(cut)]) == 2
+
+
+@pytest.mark.parametrize("workers_too", [False, True])
+def test_what_a_killed_run_flushed_is_read_and_told_as_partial(tmp_path, capsys, workers_too):
+    with mock_server(ttft_ms=5) as server:
+        words = ["--base-url", f"http://127.0.0.1:{server.port}", "--model", "m", "--dataset-name", "random",
+                 "--dynamic-input-len", "1", "--num-prompts", "200000", "--max-concurrency", "4", "--calibrate", "0",
+                 "--api-key", "sk-planted-88", "--result-dir", tmp_path]  # fmt: skip
+        process = subprocess.Popen(
+            [*COMMAND, *words], stdout=subprocess.DEVNULL, env={**os.environ, "TMPDIR": tmp_path}
+        )
+        while len(server.log()["streams"]) < 200:
+            threading.Event().wait(0.01)
+        threading.Event().wait(0.6)  # a worker flushes four times in a second
+        children = _children(process.pid)
+        assert children
+        if workers_too:
+            for child in children:
+                os.kill(child, signal.SIGSTOP)
+        process.kill()
+        process.wait()
+        for child in children:
+            if workers_too:
+                os.kill(child, signal.SIGKILL)
+        while any(map(_alive, children)):
+            threading.Event().wait(0.01)
+    (part,) = tmp_path.glob("records/*/*.part")
+    assert main(["recompute", str(part), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["partial"] is True
+    assert found["succeeded"] >= 100
+    assert found["metrics"]["ttft"]["p50"] >= 5
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and b"planted-88" in p.read_bytes()]
+
+
+def test_a_finished_run_leaves_no_part(aicp):
+    with mock_server() as server:
+        run = aicp(server.port)
+    assert [p.suffix for p in run.folder.glob("records/*/*")].count(".part") == 0
 
 
 def test_text_of_answers_is_kept_if_asked_for(aicp, canned):

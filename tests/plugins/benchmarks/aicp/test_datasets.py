@@ -80,6 +80,7 @@ def test_filtered_prompts_are_cut_with_a_tokenizer_in_every_group(dataset, token
         ('{"prompt": "a"}\n{"prompt"\n', {"dataset_name": "jsonl"}, "d.json:2: not JSON"),
         ('{"prompt": "a"}\n\n{"promt": "b"}\n', {"dataset_name": "jsonl"}, 'd.json:3: has no "prompt"'),
         ('{"timestamp": 1}\n', {"dataset_name": "trace"}, "d.json:1: not a line of a Mooncake trace"),
+        ("bad\n", {"dataset_name": "trace"}, "d.json:1: neither a line of JSON"),
         ("TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,1,1\n", {"dataset_name": "trace"}, "d.json:2: not a line"),
     ],
 )

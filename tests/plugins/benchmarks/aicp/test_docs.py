@@ -28,7 +28,7 @@ def test_ids_are_unique_and_gaps_are_defined_too():
 
 def test_every_flag_that_the_page_names_exists():
     named = set(re.findall(r"--([a-z][a-z-]+)", (DOCS / "aicp.md").read_text()))
-    others = {"by", "min", "max", "streams", "port", "ttft-ms", "itl-ms"}
+    others = {"by", "min", "max", "streams", "port", "ttft-ms", "itl-ms", "stagger"}
     flags = {name.replace("_", "-") for name in (*BY_NAME, *ALIASES)}
     assert named - others <= flags
 

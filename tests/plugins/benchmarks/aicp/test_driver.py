@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from pathlib import Path
 
 import pytest
 from playbook_kernel.api import (
@@ -17,6 +18,7 @@ from playbook_kernel.api import (
     PhaseTimeout,
     Progress,
     Secret,
+    within,
 )
 from playbook_kernel.scope import Cancel, Cancelled, Deadline, Scope, replaced
 from playbook_kernel.testing import check_benchmark, check_driver, fake_trial
@@ -108,7 +110,9 @@ def test_without_a_file_the_deployment_says_where_and_the_load_how_much(trial):
 def test_an_address_as_seen_on_a_node_is_reached_by_its_port(trial):
     made = trial({**SMALL, "base_url": "http://localhost:18000/v1", "model": "m"})
     deployment = Deployment(endpoints={"engine": Endpoint("http://127.0.0.9:18000"), "other": Endpoint("http://h:2")})
-    with pytest.raises(PhaseFailed, match="the warm-up failed: connect_refused"):
+    with pytest.raises(
+        PhaseFailed, match=r"the warm-up failed: http://127\.0\.0\.9:18000/v1/completions: connect_refused"
+    ):
         driver(config="test_config.json").run(made.ctx, deployment, Load())
     assert reachable("http://localhost:18000/v1", deployment) == "http://127.0.0.9:18000/v1"
     assert reachable("http://localhost:7/v1", deployment) == "http://localhost:7/v1"
@@ -120,8 +124,32 @@ def test_problems_are_found_before_anything_is_touched(trial):
     (problem,) = driver(config="test_config.json").check(where)
     assert str(where / "no.json") in problem
     assert driver(config="gone.json").check(where)
-    assert driver(seed="x").check(where) == ("seed: could not convert string to float: 'x', got 'x'",)
-    assert driver(**SMALL).check(where) == ()
+    assert driver(seed="x").check(where) == ["seed: expected a whole number, got 'x'"]
+    assert driver(**SMALL).check(where) == []
+
+
+def test_the_trials_own_options_win_over_older_names_in_the_file(trial):
+    made = trial({"base_url": "http://h", "model": "m", "sharegpt_input_len": 512, "max-concurrency": 3})
+    one = driver(config="test_config.json", dynamic_input_len=64, max_concurrency=[5])
+    [(_, options)], _ = one._filled(made.ctx.trial.scenario.directory, {"base_url": "", "model": ""})
+    assert (options.dynamic_input_len, options.max_concurrency) == (64, (5,))
+
+
+def test_all_that_is_wrong_with_a_file_is_told_at_once_with_its_lines(trial):
+    made = trial({"seed": "x"})
+    where = made.ctx.trial.scenario.directory
+    (where / "test_config.json").write_text(
+        '{\n  // "seed": why\n  "base_url": "localhost:8000",\n  "loads": [{"seed": "x"},\n{"max-concurrency": 0}],\n'
+        '  "dataset_path": "no.json", "dataset_name": "sharegpt",\n  "sede": 3\n}'
+    )
+    file = where / "test_config.json"
+    assert sorted(driver(config="test_config.json", num_prompts=0).check(where)) == [
+        f"{file}:3: base_url: 'localhost:8000' is not http://HOST:PORT or https://HOST",
+        f"{file}:4: seed: expected a whole number, got 'x'",
+        f"{file}:5: max_concurrency: must be 1 or more",
+        f"{file}:7: sede: unknown; did you mean seed?",
+        "num_prompts: must be 1 or more",
+    ]
 
 
 def test_progress_and_results_are_seen_and_files_lie_in_the_trials_folder(trial):
@@ -202,6 +230,34 @@ def test_a_load_on_a_node_is_the_same_and_leaves_nothing_untold(trial):
     assert effect.data["tree"] is True
 
 
+def test_thousands_of_answers_between_two_looks_are_told_from_a_node(trial):
+    many = {**SMALL, "num_prompts": 3000, "max_concurrency": 64, "dynamic_input_len": 1, "dynamic_output_len": 1}
+    with mock_server(ttft_ms=0) as server:
+        made = trial()
+        measured = driver(**many, node="n1").run(made.ctx, deployed(server.port), Load())
+    assert (measured.requests, measured.errors) == (3000, 0)
+
+
+def test_a_load_on_a_node_is_calibrated_there(trial):
+    with mock_server(ttft_ms=10) as server:
+        made = trial()
+        started, real = [], made.ctx.session("n1").start
+        made.ctx.session("n1").start = lambda argv, **more: started.append(argv) or real(argv, **more)
+        measured = driver(**{**SMALL, "calibrate": 0.5}, node="n1").run(made.ctx, deployed(server.port), Load())
+    said = [e.line for e in made.events if isinstance(e, Output)]
+    assert any(line.startswith("this client at 2 streams: TTFT ") for line in said), said
+    client = measured.raw["points"][0]["client"]
+    assert client["client_error_p99_ms"] == client["calibration_ttft_error_p99_ms"]
+    assert measured.metrics["client_error_p99_ms"].value == client["client_error_p99_ms"]
+    assert client["calibration_streams"] == 2
+    assert client["calibration_max_requests_per_s"] > 0
+    # Its server came with the shipped file, on the node, and is gone.
+    (server_there,) = [a for a in started if "mock-server" in a]
+    assert server_there[1].startswith(made.ctx.nodes["n1"].work_dir)
+    running = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if p.exists()]
+    assert not [c for c in running if server_there[1].encode() in c]
+
+
 def test_a_load_on_a_node_stops_when_it_is_cancelled(trial):
     cancel = Cancel()
     with mock_server(ttft_ms=5) as server:
@@ -213,3 +269,24 @@ def test_a_load_on_a_node_stops_when_it_is_cancelled(trial):
                 made.ctx, deployed(server.port), Load()
             )
         watcher.join()
+
+
+@pytest.mark.parametrize("node", ["local", "n1"])
+def test_a_model_that_nobody_says_is_the_one_that_is_served(trial, node):
+    with mock_server() as server:
+        made = trial({**SMALL, "base_url": f"http://127.0.0.1:{server.port}/v1"})
+        measured = driver(config="test_config.json", node=node).run(made.ctx, Deployment(), Load())
+    assert measured.raw["points"][0]["row"]["model"] == "mock"
+
+
+def test_no_model_and_nobody_to_ask_is_an_error(trial):
+    made = trial({**SMALL, "base_url": "http://127.0.0.1:1"})
+    with pytest.raises(PhaseFailed, match="model: is needed"):
+        driver(config="test_config.json").run(made.ctx, Deployment(), Load())
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.1, 0.3, 0.6])
+def test_a_deadline_at_any_moment_is_told_as_one(trial, canned, seconds):
+    made = trial({**SMALL, "base_url": f"http://127.0.0.1:{canned([30.0]).port}", "model": "m"})
+    with within(seconds), pytest.raises(PhaseTimeout):
+        driver(config="test_config.json").run(made.ctx, Deployment(), Load())

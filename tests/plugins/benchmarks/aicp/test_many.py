@@ -68,13 +68,19 @@ def test_targets_side_by_side_are_loaded_at_the_same_time(aicp, config):
     meeting = threading.Barrier(2, timeout=30)
     met = []
 
-    def wait(_):
-        if len(met) < 2:
-            meeting.wait()
-            met.append(1)
+    def waits_once():
+        first = [True]
+
+        def wait(_):
+            if first:
+                first.clear()
+                meeting.wait()
+                met.append(1)
+
+        return wait
 
     good = stream(token(), token(), usage(4, 2))
-    servers = [Canned([[wait, good]]) for _ in range(2)]
+    servers = [Canned([[waits_once(), good]]) for _ in range(2)]
     loads = [{"name": f"t{n}", "base_url": f"http://127.0.0.1:{s.port}"} for n, s in enumerate(servers)]
     flags = ["--disable-warm", "--max-concurrency", 1, "--disable-export-to-excel"]
     path = config(loads=loads, parallel=True)
@@ -92,5 +98,8 @@ def test_one_load_that_fails_does_not_stop_the_next(aicp, config):
         loads = [{"name": "dead", "base_url": "http://127.0.0.1:1"}, {"base_url": f"http://127.0.0.1:{server.port}"}]
         run = aicp(server.port, "--config", config(loads=loads), plain=True, url=False)
     assert run.status == 1
-    assert run.err == "playbook-aicp: dead: the warm-up failed: connect_refused: Connection refused\n"
+    assert (
+        run.err == "playbook-aicp: dead: the warm-up failed: http://127.0.0.1:1/v1/completions: "
+        "connect_refused: Connection refused\n"
+    )
     assert [r["completed"] for r in run.rows] == ["100.0"]

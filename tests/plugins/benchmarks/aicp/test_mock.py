@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -65,3 +68,14 @@ def test_staggered_streams_do_not_send_at_once():
             ask(server.port, "POST", "/v1/completions", {"stream": True, "max_tokens": 1})
         waits = [s["sent"][0] - s["received"] for s in server.log()["streams"]]
     assert len({w // 4_000_000 for w in waits}) >= 3  # on a busy machine two may fall together
+
+
+def test_a_port_that_is_taken_is_told_in_a_line():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        words = [sys.executable, "-m", "playbook_plugins.benchmarks.aicp.core.mock", "--port", port]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == f"playbook-aicp: 127.0.0.1:{port}: Address already in use\n"

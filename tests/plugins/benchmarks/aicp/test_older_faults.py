@@ -15,6 +15,7 @@ import threading
 
 import pytest
 from playbook_plugins.benchmarks.aicp.campaign import prepare
+from playbook_plugins.benchmarks.aicp.cli import main
 from playbook_plugins.benchmarks.aicp.core.records import Record
 from playbook_plugins.benchmarks.aicp.options import OptionError, fill
 from playbook_plugins.benchmarks.aicp.point import BenchmarkError, Client, Outcome, Point
@@ -305,10 +306,24 @@ def test_b24_modes_that_do_not_exist_are_refused_clearly(aicp, mode):
     assert f"response_mode: '{mode}' is not supported" in run.err
 
 
+@pytest.mark.parametrize(("limit", "status"), [((), 0), (("--max-failed", "0.8"), 0), (("--max-failed", "0.5"), 1)])
+def test_a_share_of_failures_is_told_and_may_be_limited(aicp, canned, limit, status):
+    port = canned([GOOD], *[[plain(500, b"{}")]] * 3).port
+    run = aicp(port, "--disable-warm", "--num-prompts", "12", "--max-concurrency", "1", *limit)
+    assert run.status == status
+    told = "9 of 12 requests failed (75 %): 9 x http_5xx"
+    assert run.err.count(told) == 1
+    assert ("allowed are 0.5" in run.err) is bool(status)
+    assert run.results[0]["failed_share"] == 0.75
+    assert "Failed requests (%):                     75.00" in run.out
+
+
 def test_b25_the_real_error_is_the_one_that_is_told(aicp):
     run = aicp(1)
     assert run.status == 1
-    assert run.err.splitlines() == ["playbook-aicp: the warm-up failed: connect_refused: Connection refused"]
+    assert run.err.splitlines() == [
+        "playbook-aicp: the warm-up failed: http://127.0.0.1:1/v1/completions: connect_refused: Connection refused"
+    ]
 
 
 def test_b26_rows_are_saved_as_they_are_made_and_the_best_is_told(campaign):
@@ -383,17 +398,23 @@ def test_b28_waiting_for_a_slot_is_seen_and_so_is_a_rate_that_is_not_reached(aic
     assert "held back by the cap of 1" in run.out
 
 
-def test_b29_connections_are_kept_and_too_few_files_are_told_before(aicp, canned, monkeypatch):
+def test_b29_connections_are_kept_and_too_few_files_are_told_before(aicp, canned, monkeypatch, capsys):
     server = canned([GOOD])
     aicp(server.port, "--num-prompts", 12, "--disable-warm")
     assert server.connections == 2
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 1024))
     monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
-    run = aicp(
-        server.port, "--max-concurrency", 10_000, "--num-prompts", 10_000, "--disable-warm", "--dynamic-input-len", 1
-    )
-    assert run.status == 1
-    assert "10000 connections need 10064 open files, and the limit is 1024" in run.err
+    # Neither a warm-up nor the calibration nor a smaller point comes before that is told.
+    told = "10000 connections need 10064 open files, and the limit is 1024"
+    many = ("--num-prompts", 10_000, "--dynamic-input-len", 1, "--calibrate", 1)
+    run = aicp(server.port, "--max-concurrency", "2,10000", *many)
+    assert (run.status, run.out) == (2, "")
+    assert told in run.err
+    rate = aicp(server.port, "--request-rate", 50_000, "--max-concurrency", 0, *many, "--connections", 10_000)
+    assert told in rate.err
+    search = main(["slo-search", "--base-url", f"http://127.0.0.1:{server.port}", "--model", "m", "--dataset-name",
+                   "random", "--max", "10000", *map(str, many)])  # fmt: skip
+    assert (search, told in capsys.readouterr().err) == (2, True)
     assert len(server.requests) == 12
 
 

@@ -8,8 +8,9 @@ from array import array
 from itertools import accumulate
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from playbook_plugins.benchmarks.aicp.core import sse as sse_module
 from playbook_plugins.benchmarks.aicp.core.sse import understand
 
 from .servers import HEAD, LAST, chunk, plain, sse, stream, thought, token, usage
@@ -86,6 +87,69 @@ def test_however_it_is_cut_both_ways_of_reading_agree(events, cuts, counted):
     assert len(swift.empty) == len(careful.empty)
     # The swift way may date an event one read earlier when only the last bytes of its JSON were cut off.
     assert all(0 <= c - s <= 16_000 for s, c in zip(swift.tokens, careful.tokens, strict=True))
+
+
+LONG = st.lists(
+    st.one_of(
+        st.sampled_from(["a", "bc", 'q"\\', "", "x" * 130, "y" * 150]).map(lambda t: (token(t, id="c" * 40),)),
+        st.just((thought(),)),
+        st.just((token("two", id="c" * 40), token("at once", id="c" * 40))),
+        st.just((token("d" * 9, id="c" * 40), ROLE)),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(LONG, st.integers(1, 40), LONG, st.sampled_from([b"", b": ping\n\n"]))
+@example([(token("two", id="c" * 40), token("at once", id="c" * 40))], 20, [(token("a", id="c" * 40),)], b"")
+def test_an_even_stretch_is_read_as_the_careful_way_reads_it(before, count, after, ping):
+    """Events in reads of their own, all of one shape, with others before, after and among them."""
+    even = [(token("t" * (n % 7 + 1), id="c" * 40),) for n in range(count)]
+    reads = [b"".join(chunk(sse(e)) for e in events) for events in [*before, *even, *after, *even]]
+    pieces = [
+        HEAD,
+        *reads[:-1],
+        reads[-1] + (chunk(ping) if ping else b""),
+        chunk(sse(usage(3, 1))) + chunk(sse("[DONE]")) + LAST,
+    ]
+    swift, careful = read(*pieces), read(*pieces, text=True)
+    for name in ("tokens", "reasoning", "empty", "usage", "done", "finish", "problem", "last"):
+        assert getattr(swift, name) == getattr(careful, name), name
+
+
+def test_an_even_stretch_is_not_parsed(monkeypatch):
+    """Chunk sizes of two and of three digits, mixed; what is between the first and the last token costs no parsing."""
+    parsed = []
+    scan = sse_module._scan
+    monkeypatch.setattr(sse_module, "_scan", lambda text, at: parsed.append(text) or scan(text, at))
+    monkeypatch.setattr(sse_module, "_meanings", {})
+    texts = ["x" * (n * 37 % 90 + 1) for n in range(200)]
+    events = [token(t, id="c" * 120) for t in texts]
+    sizes = {len(chunk(sse(e)).split(b"\r\n")[0]) for e in events}
+    said = read(HEAD, *(chunk(sse(e)) for e in (ROLE, *events)), chunk(sse("[DONE]")) + LAST)
+    assert sizes == {2, 3}
+    assert said.tokens == [1000 * n for n in range(3, 203)]
+    assert len(parsed) < 8
+
+
+def test_what_stands_before_the_choices_is_not_forgotten():
+    """Events with the same choices are looked at once, unless something before the choices counts too."""
+    same = '"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}'
+    plain = read(HEAD, *(chunk(sse(f'{{"id":"{n}",{same}')) for n in range(3)), chunk(sse("[DONE]")) + LAST)
+    assert (len(plain.tokens), plain.usage, plain.problem) == (3, None, "")
+    counted = read(
+        HEAD,
+        *(chunk(sse(f'{{"usage":{{"completion_tokens":{n}}},{same}')) for n in (2, 5)),
+        chunk(sse("[DONE]")) + LAST,
+    )
+    assert (counted.counts, counted.usage) == ([2, 3], {"completion_tokens": 5})
+    nothing = '"choices":[]}'
+    fine = read(HEAD, chunk(sse('{"id":"1",' + nothing)), chunk(sse("[DONE]")) + LAST)
+    wrong = read(HEAD, chunk(sse('{"object":"error","message":"no",' + nothing)), chunk(sse("[DONE]")) + LAST)
+    assert (fine.problem, wrong.problem) == ("", "error_event")
+    nested = read(HEAD, chunk(sse('{"x":{' + same + "}")), chunk(sse("[DONE]")) + LAST)
+    assert nested.tokens == []
 
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])

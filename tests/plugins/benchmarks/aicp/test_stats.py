@@ -8,6 +8,7 @@ import statistics
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from playbook_plugins.benchmarks.aicp.core import stats
 from playbook_plugins.benchmarks.aicp.core.stats import (
     Distribution,
     block_bootstrap,
@@ -73,3 +74,15 @@ def test_the_longest_stretch_at_a_level():
     points = [(0, 1), (10, 9), (20, 3), (30, 9), (60, 10), (90, 2)]
     assert longest_stretch(points, 9) == (30, 90)
     assert longest_stretch(points, 11) == (0, 0)
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 9), min_size=3, max_size=3), min_size=1, max_size=6),
+    st.lists(st.integers(0, 5), min_size=6, max_size=6),
+    st.sampled_from([0.0, 50.0, 90.0, 99.0, 100.0]),
+)
+def test_percentiles_of_what_was_drawn_are_those_of_all_of_it_sorted(blocks, draws, percent):
+    chosen = [d % len(blocks) for d in draws[: len(blocks)]]
+    drawn = sorted(v for c in chosen for v in blocks[c])
+    found = stats._Redrawn(blocks).percentile([chosen.count(n) for n in range(len(blocks))], percent)
+    assert found == pytest.approx(percentile(drawn, percent))

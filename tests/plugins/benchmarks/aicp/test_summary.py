@@ -54,6 +54,17 @@ def test_tokens_second_by_second_and_in_the_steady_window():
     assert found.steady["output_throughput"] == pytest.approx(inside / 2.7)
 
 
+@pytest.mark.parametrize(("waves", "told"), [(1, False), (4, True)])
+def test_requests_per_second_of_a_steady_part_in_which_few_ended_are_not_told(waves, told):
+    sent = [n // 16 * 1_000_000 + n % 16 * 20_000 for n in range(16 * waves)]
+    made = [record(n, sent=at, tokens=[500_000, 1_000_000], out=2) for n, at in enumerate(sent)]
+    found = summarise(made)
+    assert ("request_throughput" in found.steady) is told
+    assert ("request_throughput" in found.unsteady) is not told
+    if told:
+        assert found.steady["request_throughput"] == pytest.approx(16, rel=0.35)
+
+
 def test_cancelled_requests_are_neither_good_nor_bad():
     found = summarise([record(), record(1, error="cancelled"), record(2, error="cut")], slos({"ttft": 500}))
     assert (found.succeeded, found.failed, found.cancelled) == (1, 1, 1)

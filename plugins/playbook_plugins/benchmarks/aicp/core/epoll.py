@@ -10,13 +10,12 @@ import gc
 import os
 import select
 import socket
-import ssl
 import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from . import tls
 from .clock import SECOND, SO_TIMESTAMPNS, STAMP, Waiter, now, realtime_offset
 from .dispatch import Dispatcher
 from .exchange import CHUNKED, UNTIL_CLOSE, Exchange, Malformed
@@ -24,9 +23,13 @@ from .load import Load
 from .plan import Plan
 from .spool import Spool
 
+if TYPE_CHECKING:
+    from . import tls
+
 _BUFFER = 256 * 1024
 _TICK = SECOND // 4
-_NAP, _NAP_ROOM = 0.00015, SECOND // 1000
+_NAP = SECOND // 1000
+_WORTH, _APART = 2, 8
 _ENDS = b"\r\n\r\n"
 _REFUSED = (errno.ECONNREFUSED,)
 
@@ -57,10 +60,16 @@ class EpollEngine:
         self._busy: set[_Connection] = set()
         self._waiting: deque[Exchange] = deque()
         self._connecting = 0
-        self._context = tls.context(self._settings.target) if self._settings.target.tls else None
+        self._tls: Any = None
+        if self._settings.target.tls:  # a load without it need not wait for its import
+            from . import tls
+
+            self._tls, self._context = tls, tls.context(self._settings.target)
         self._stamps = self._settings.timestamps == "kernel"
-        # Whether nothing waits for us: the kernel has noted the times, so a short sleep lets reads come together.
+        # How long to sleep before a look while nothing waits for us; and whether nothing does.
+        self._nap = 0
         self._calm = False
+        self._reads = 0
         self._missing_stamps = 0
         self._buffer = bytearray(_BUFFER)
         self._view = memoryview(self._buffer)
@@ -102,7 +111,7 @@ class EpollEngine:
         gc.freeze()
         gc.disable()
         try:
-            tick = start
+            tick = seen = start
             while True:
                 at = now()
                 if at >= tick:
@@ -110,6 +119,8 @@ class EpollEngine:
                     self._expire(at)
                     self._offset = realtime_offset()
                     load.tick(len(self._busy) + len(self._waiting))
+                    self._nap = self._rest(at - seen)
+                    seen = at
                     self._spool.flush()
                     if self._spool.broken:
                         dispatcher.stop()
@@ -122,8 +133,8 @@ class EpollEngine:
                     break
                 wake = dispatcher.next_at(at) if at >= start else start
                 wait = tick - at if wake is None else min(wake, tick) - at
-                if self._calm and wait > _NAP_ROOM:
-                    time.sleep(_NAP)
+                if self._calm and wait > 2 * self._nap > 0:
+                    time.sleep(self._nap / SECOND)
                 if self._turn(max(wait, 0)):
                     dispatcher.stop()
                     self._give_up("cancelled")
@@ -191,8 +202,21 @@ class EpollEngine:
             if whole:
                 self._finish(connection, "answered", at)
         self._load.turn(now() - began)
-        self._calm = stamps and ended == self._spool.answers and not self._settings.open_loop
+        self._reads += len(events)
+        self._calm = ended == self._spool.answers
         return False
+
+    def _rest(self, passed: int) -> int:
+        """How long to sleep before each look: the kernel notes the times meanwhile, and reads come together.
+
+        Only where that saves several wake-ups, and where the events of one stream are too far apart to be merged.
+        """
+        reads, self._reads = self._reads, 0
+        if not self._stamps or self._settings.open_loop or passed <= 0:
+            return 0
+        together = reads * _NAP / passed
+        apart = len(self._busy) * passed / max(1, reads)
+        return _NAP if together >= _WORTH and apart >= _APART * _NAP else 0
 
     def _fill(self, at: int) -> None:
         """Send what is due."""
@@ -245,6 +269,7 @@ class EpollEngine:
         connection.exchange = None
         connection.used = True
         self._spool.add(exchange, outcome, at, detail)
+        self._plan.answered(exchange)
         dispatcher = self._dispatcher
         index = -1
         if dispatcher is not None:
@@ -324,13 +349,13 @@ class EpollEngine:
                 connection.sock.getpeername()
             except OSError:
                 return  # the event was meant for an earlier connection of the same number
-            if self._context is not None:
-                connection.tls = tls.Tunnel(self._context, self._settings.target.host)
+            if self._tls is not None:
+                connection.tls = self._tls.Tunnel(self._context, self._settings.target.host)
         if connection.tls is not None:
             try:
                 done = self._shake(connection, connection.tls)
-            except (ssl.SSLError, OSError) as error:
-                self._not_connected(connection, "tls", tls.reason(error))
+            except OSError as error:
+                self._not_connected(connection, "tls", self._tls.reason(error))
                 return
             if not done:
                 return
@@ -395,8 +420,8 @@ class EpollEngine:
         if connection.tls is not None:
             try:
                 data, ended = connection.tls.decrypt(data)
-            except ssl.SSLError as error:
-                self._lost(connection, OSError(tls.reason(error)))
+            except OSError as error:
+                self._lost(connection, OSError(self._tls.reason(error)))
                 return
         exchange = connection.exchange
         if exchange is None:

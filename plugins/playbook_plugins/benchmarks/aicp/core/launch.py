@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from .clock import SECOND, now
 from .plan import Settings
@@ -31,6 +31,8 @@ class Running(Protocol):
 
     spools: list[Path]
     start: int
+    told: dict[str, Any]
+    """What is worth keeping of where the load came from."""
 
     def launch(self, timeout: float = ...) -> None: ...
 
@@ -38,14 +40,27 @@ class Running(Protocol):
 
     def news(self) -> list[Glance]: ...
 
+    def start_of(self, spool: Path) -> int: ...
+
 
 class Workers:
-    """The processes of one load point. ``start`` is when it starts, in monotonic nanoseconds."""
+    """The processes of one load point. ``start`` is when it starts, in monotonic nanoseconds.
 
-    def __init__(self, folder: Path, settings: Settings, command: Sequence[str] | None = None) -> None:
+    ``shares``: those of the plan that are made here; all, unless said otherwise.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        command: Sequence[str] | None = None,
+        shares: Sequence[int] | None = None,
+    ) -> None:
         self.folder, self.settings = folder, settings
-        self.spools = [spool_of(folder, share) for share in range(settings.processes)]
-        self.start = 0
+        self.shares = range(settings.processes) if shares is None else shares
+        self.spools = [spool_of(folder, share) for share in self.shares]
+        self.start = self.ready = 0
+        self.told: dict[str, Any] = {}
         self.opened = 0
         self._command = list(command or [sys.executable, "-m", f"{__package__}.worker"])
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -56,13 +71,17 @@ class Workers:
         """What ended since the last call."""
         return [glance for follower in self._followers for glance in follower.news()]
 
-    def launch(self, timeout: float = 120.0) -> None:
-        """Start all, wait until their connections are open, and let them go at the same moment.
+    def start_of(self, spool: Path) -> int:
+        """When the load of this spool started."""
+        return self.start
+
+    def launch(self, timeout: float = 120.0, at: int = 0) -> None:
+        """Start all, wait until their connections are open, and let them go at the same moment: ``at``, if given.
 
         Raises LaunchError.
         """
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        for share in range(self.settings.processes):
+        for share in self.shares:
             with self._said(share).open("wb") as said:
                 process = subprocess.Popen(
                     [*self._command, str(self.folder), str(share)],
@@ -85,7 +104,11 @@ class Workers:
             raise
         finally:
             guard.cancel()
-        self.start = now() + _LEAD
+        self.ready = now()
+        self.start = at or self.ready + _LEAD
+        if self.start < self.ready:
+            self.kill()
+            raise LaunchError(f"it was ready {(self.ready - self.start) / SECOND:.3f} s after the start")
         for process in self._processes:
             if process.stdin:
                 try:
@@ -146,7 +169,7 @@ class Workers:
         return self.folder / f"worker-{share}.err"
 
     def _why(self) -> str:
-        for share in range(len(self._processes)):
+        for share in self.shares:
             try:
                 lines = self._said(share).read_text("utf-8", "replace").strip().splitlines()
             except OSError:

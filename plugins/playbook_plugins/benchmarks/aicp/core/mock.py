@@ -14,6 +14,7 @@ import errno
 import gc
 import heapq
 import json
+import os
 import re
 import select
 import signal
@@ -373,6 +374,13 @@ class MockServer:
         return {"streams": streams, "lag_ms": behind, "sends": len(lags)}
 
 
+_HELP = {
+    "ttft_ms": "from a request to its first token",
+    "itl_ms": "from each token to the next",
+    "stagger": "each stream begins up to one itl-ms later, so that not all send at once; false: at ttft-ms exactly",
+}
+
+
 def main(argv: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; the first line printed says where."""
     parser = argparse.ArgumentParser(prog="playbook-aicp mock-server", description=(__doc__ or "").split("\n\n")[0])
@@ -382,13 +390,18 @@ def main(argv: list[str] | None = None) -> int:
         kind = type(field.default)
         flag = "--" + field.name.replace("_", "-")
         if kind is bool:
-            parser.add_argument(flag, default=str(field.default).lower(), choices=("true", "false"))
+            parser.add_argument(
+                flag, default=str(field.default).lower(), choices=("true", "false"), help=_HELP.get(field.name)
+            )
         else:
-            parser.add_argument(flag, type=kind, default=field.default)
+            parser.add_argument(flag, type=kind, default=field.default, help=_HELP.get(field.name))
     given = vars(parser.parse_args(argv))
     timing = Timing().changed({f.name: str(given[f.name]).lower() for f in fields(Timing)})
     sharpen_timers()
-    server = MockServer(given["host"], given["port"], timing)
+    try:
+        server = MockServer(given["host"], given["port"], timing)
+    except OSError as error:
+        parser.exit(2, f"playbook-aicp: {given['host']}:{given['port']}: {os.strerror(error.errno or 0)}\n")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     sys.stdout.write(f"listening on {given['host']}:{server.port}\n")

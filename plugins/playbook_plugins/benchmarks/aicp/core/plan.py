@@ -15,7 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .exchange import Exchange
+from .history import History
+
 ENDLESS = 1 << 62
+WIRE = "wire.bin"
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,9 @@ class Settings:
     ``open_loop``: requests leave when they are due; otherwise when one of ``concurrency`` slots is free. ``ramp``: the
     slots open one by one over this. ``wrap``: start again with the first prompt when the last was used.
     ``stop_after``: stop asking after so many requests were taken up; 0: all. ``drain``: how long after ``duration``
-    answers may still come in. ``timestamps``: ``kernel`` or ``user``. ``engine``: ``epoll`` or ``uvloop``.
+    answers may still come in. ``own_answers``: requests of a conversation hold what the server answered before.
+    ``timestamps``: ``kernel`` or ``user``. ``engine``: ``epoll`` or ``uvloop``. ``files``: the most connections that
+    later loads of the same run need.
     """
 
     target: Target
@@ -57,6 +63,13 @@ class Settings:
     connect_timeout: float = 30.0
     engine: str = "epoll"
     timestamps: str = "kernel"
+    own_answers: bool = False
+    files: int = 0
+
+    @property
+    def open_at_once(self) -> int:
+        """How many connections the limit of open files must allow."""
+        return max(self.connections, self.concurrency, self.files)
 
 
 class Order:
@@ -93,17 +106,24 @@ class Plan:
     def __init__(self, settings: Settings, order: Order, wire: mmap.mmap, offsets: array[int]) -> None:
         self.settings, self.order = settings, order
         self._wire, self._offsets = wire, offsets
+        self._history = History() if settings.own_answers else None
 
     def request(self, index: int) -> bytes:
         """The bytes of request ``index``."""
         at = self.order.wire[index]
-        return self._wire[self._offsets[at] : self._offsets[at + 1]]
+        request = self._wire[self._offsets[at] : self._offsets[at + 1]]
+        return request if self._history is None else self._history.fill(index, request)
+
+    def answered(self, exchange: Exchange) -> None:
+        """To be told of every answer before the request that follows it leaves."""
+        if self._history is not None:
+            self._history.answered(exchange, self.order.then[exchange.index])
 
 
 def write(folder: Path, settings: Settings, order: Order, wires: Iterable[bytes]) -> None:
     """Write a plan. The files may hold credentials, so only their owner may read them."""
     offsets: array[int] = array("q", [0])
-    with _private(folder / "wire.bin") as file:
+    with _private(folder / WIRE) as file:
         for wire in wires:
             file.write(wire)
             offsets.append(offsets[-1] + len(wire))
@@ -131,7 +151,7 @@ def read(folder: Path) -> Plan:
         for column in (order.wire, order.due, order.then, order.pause):
             column.fromfile(file, described["requests"])
         offsets.fromfile(file, described["wires"] + 1)
-    with (folder / "wire.bin").open("rb") as file:
+    with (folder / WIRE).open("rb") as file:
         wire = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     return Plan(settings, order, wire, offsets)
 

@@ -10,10 +10,11 @@ import gzip
 import importlib
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from .spool import Answer
+from .spool import Answer, read
 from .sse import Said, understand
 
 VERSION = 1
@@ -144,14 +145,29 @@ _SHORT = {
 }
 _LONG = {short: name for name, short in _SHORT.items()}
 _ALWAYS = frozenset({"number", "intended", "sent", "first", "ended"})
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
 _EMPTY = Record(0, "", "", 0, 0, 0, 0, 0, 0, [], 0, [], None, None, None, "", False)  # noqa: FBT003
 
 
 def to_line(record: Record) -> str:
     """One line, without what says nothing."""
     fields = zip(Record._fields, record, _EMPTY)  # noqa: B905 - Python 3.9
-    made = {_SHORT[name]: value for name, value, plain in fields if value != plain or name in _ALWAYS}
-    return json.dumps(made, separators=(",", ":"), ensure_ascii=False)
+    made = [
+        f'"{_SHORT[name]}":{value if type(value) is int else _numbers(value) if type(value) is list else _encode(value)}'
+        for name, value, plain in fields
+        if value != plain or name in _ALWAYS
+    ]
+    return "{" + ",".join(made) + "}"
+
+
+def _numbers(values: list[int]) -> str:
+    """As JSON, in one go: that takes a third of the time."""
+    return _pattern(len(values)) % tuple(values)
+
+
+@lru_cache(maxsize=64)
+def _pattern(count: int) -> str:
+    return "[" + ",".join(["%d"] * count) + "]"
 
 
 def of_line(line: str) -> Record:
@@ -165,7 +181,7 @@ def of_line(line: str) -> Record:
 def open_text(path: Path, mode: str) -> IO[str]:
     """A text file, compressed if its name says so. zstd needs the module ``zstandard``."""
     if path.suffix == ".gz":
-        return gzip.open(path, mode + "t", encoding="utf-8", compresslevel=3)  # type: ignore[return-value]
+        return gzip.open(path, mode + "t", encoding="utf-8", compresslevel=1)  # type: ignore[return-value]
     if path.suffix == ".zst":
         opened: IO[str] = importlib.import_module("zstandard").open(path, mode + "t", encoding="utf-8")
         return opened
@@ -181,8 +197,31 @@ class Loaded(NamedTuple):
     torn: bool
 
 
+RUN = "run.json"
+"""In the folder of a load that runs: the first line of its records, before there are any."""
+
+
+def left(folder: Path) -> Loaded:
+    """What a load that was killed left in its folder. Raises OSError or ValueError."""
+    run = json.loads((folder / RUN).read_text(encoding="utf-8"))["run"]
+    found: list[Record] = []
+    for path in sorted(folder.glob("spool-*.bin")):
+        items = list(read(path))
+        answers = [a for a in items if isinstance(a, Answer)]
+        # A worker that was killed too could not write when it started.
+        begun = [int(n["start"]) for n in items if isinstance(n, dict) and "start" in n]
+        start = begun[0] if begun else min((a.intended for a in answers), default=0)
+        found += [of_answer(a, start) for a in answers]
+    return Loaded(run, found, None, torn=True)
+
+
 def load(path: Path) -> Loaded:
-    """Read a file of records. Raises ValueError with the number of a line that is wrong (a cut last one is not)."""
+    """Read a file of records, or the folder of a load that was killed.
+
+    Raises ValueError with the number of a line that is wrong (a cut last one is not).
+    """
+    if path.is_dir():
+        return left(path)
     run: dict[str, Any] = {}
     client: dict[str, Any] | None = None
     found: list[Record] = []

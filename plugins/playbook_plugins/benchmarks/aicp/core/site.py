@@ -19,23 +19,28 @@ from . import worker
 from .launch import LaunchError, Workers, file_limit
 
 _INTERVAL = 0.3
+_LINE = 400
 
 
 def main(argv: list[str]) -> int:
-    """``FOLDER``, or ``worker FOLDER SHARE``."""
+    """``FOLDER``, ``worker FOLDER SHARE``, or ``mock-server FLAGS``: what a calibration there talks to."""
     if len(argv) > 1 and argv[1] == "worker":
         return worker.main(argv[1:])
+    if len(argv) > 1 and argv[1] == "mock-server":
+        from . import mock
+
+        return mock.main(argv[2:])
     folder = Path(argv[1])
     try:
-        settings = _resolved(folder)
-        problem = file_limit(max(settings.connections, settings.concurrency))
+        settings = resolved(folder)
+        problem = file_limit(settings.open_at_once)
         if problem:
             raise LaunchError(problem)
         workers = Workers(folder, settings, [sys.executable, argv[0], "worker"])
         workers.launch()
         _say(f"started {workers.start}")
         workers.wait(_INTERVAL, lambda: _look(workers))
-        _say("seen " + json.dumps(workers.news()))
+        _seen(workers)
     except (LaunchError, OSError) as error:
         _say(f"failed {error}")
         return 1
@@ -43,7 +48,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _resolved(folder: Path) -> plans.Settings:
+def resolved(folder: Path) -> plans.Settings:
     """The plan's settings, the server's name looked up as this node does."""
     described = json.loads((folder / "plan.json").read_bytes())
     target = plans.Target(**described["settings"]["target"])
@@ -55,8 +60,15 @@ def _resolved(folder: Path) -> plans.Settings:
     return plans.Settings(**{**described["settings"], "target": target})
 
 
+def _seen(workers: Workers) -> None:
+    """Tell what ended, in lines that are short enough for any session."""
+    news = workers.news()
+    for at in range(0, max(1, len(news)), _LINE):
+        _say("seen " + json.dumps(news[at : at + _LINE]))
+
+
 def _look(workers: Workers) -> bool:
-    _say("seen " + json.dumps(workers.news()))
+    _seen(workers)
     ready, _, _ = select.select([0], [], [], 0)
     return bool(ready) and not os.read(0, 4096)
 

@@ -19,6 +19,7 @@ from .exchange import Exchange
 MAGIC = b"AICPSPL1"
 _FIXED = struct.Struct("<BIIHqqqqIII")  # kind, length of the rest, index, outcome, 4 times, reads, body, detail
 _FLUSH = 64 * 1024
+_AHEAD = 16 * 1024
 REQUEST, NOTE = 1, 2
 
 # Outcomes that an engine can tell; what an answer means is found when it is parsed.
@@ -123,7 +124,7 @@ class Spool:
 
 def read(path: Path) -> Iterator[Answer | dict[str, Any]]:
     """Every answer and note of a spool, in the order in which they ended. Raises ValueError if it is none."""
-    with path.open("rb") as file:
+    with path.open("rb", buffering=_AHEAD) as file:
         if file.read(len(MAGIC)) != MAGIC:
             raise ValueError(f"{path} is not a spool")
         while True:
@@ -131,17 +132,17 @@ def read(path: Path) -> Iterator[Answer | dict[str, Any]]:
             if len(fixed) < _FIXED.size:
                 return
             kind, length, index, code, intended, started, sent, ended, reads, size, _ = _FIXED.unpack(fixed)
-            rest = file.read(length)
-            if len(rest) < length:
+            rest = file.read(12 * reads)
+            body = file.read(size)
+            detail = file.read(length - size - 12 * reads)
+            if len(rest) + len(body) + len(detail) < length:
                 return
             if kind == NOTE:
-                yield json.loads(rest)
+                yield json.loads(body)
                 continue
             times: array[int] = array("q", rest[: 8 * reads])
-            sizes: array[int] = array("I", rest[8 * reads : 12 * reads])
-            body = rest[12 * reads : 12 * reads + size]
-            detail = rest[12 * reads + size :].decode()
-            yield Answer(index, OUTCOMES[code], intended, started, sent, ended, times, sizes, body, detail)
+            sizes: array[int] = array("I", rest[8 * reads :])
+            yield Answer(index, OUTCOMES[code], intended, started, sent, ended, times, sizes, body, detail.decode())
 
 
 class Glance(NamedTuple):

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import json
 import zlib
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
-from operator import add, gt, le
-from typing import Any
+from operator import add
+from typing import Any, NamedTuple
 
+from .even import MARK, shape, stretch
 from .exchange import Malformed
 
-_MARK = b"data: "
-_KEYS = (b'"content":"', b'"content": "', b'"text":"', b'"text": "', b'"reasoning_content":"',
-         b'"reasoning_content": "', b'"reasoning":"', b'"reasoning": "')  # fmt: skip
 REASONING, CONTENT = "r", "c"
 _DETAIL = 300
+_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+_CHOICES = b'"choices":'
+_REMEMBERED, _LONG = 512, 4096
 
 
 class Said:
@@ -75,7 +76,7 @@ def understand(times: Sequence[int], sizes: Sequence[int], body: bytes, *, text:
     head = body[:end].lower() + b"\r\n"
     stream = b"\r\ncontent-type: text/event-stream" in head
     if said.status == 200 and stream and not text and b"\r\ncontent-encoding:" not in head and b"chunked" in head:
-        if _swift(said, times, sizes, body):
+        if _evenly(said, times, sizes, body):
             return said
         fresh = Said()
         fresh.status, fresh.last = said.status, said.last
@@ -94,9 +95,33 @@ def understand(times: Sequence[int], sizes: Sequence[int], body: bytes, *, text:
 # -- the swift way --------------------------------------------------------------------------------------------------
 
 
-def _swift(said: Said, times: Sequence[int], sizes: Sequence[int], body: bytes) -> bool:
-    """Count a plain stream; whether it was plain. Only its first and last events are parsed."""
-    parts = body.split(_MARK)
+def _evenly(said: Said, times: Sequence[int], sizes: Sequence[int], body: bytes) -> bool:
+    """As _swift, which sees only the ends of a stretch that is even."""
+    ends = list(accumulate(sizes))
+    found = stretch(sizes, ends, body)
+    if found is None:
+        return _swift(said, times, ends, body)
+    first, last, several = found
+    skipped = ends[last - 1] - ends[first]
+    short = body[: ends[first]] + body[ends[last - 1] :]
+    kept = ends[: first + 1] + [end - skipped for end in ends[last:]]
+    if not _swift(said, [*times[: first + 1], *times[last:]], kept, short):
+        return False
+    at = bisect_right(said.tokens, times[first])
+    if not at or said.tokens[at - 1] != times[first]:
+        return False
+    between = list(times[first + 1 : last])
+    for place in sorted(several, reverse=True):
+        between[place:place] = [between[place]] * (several[place] - 1)
+    said.tokens[at:at] = between
+    if at <= said.reasoning:
+        said.reasoning += len(between)
+    return True
+
+
+def _swift(said: Said, times: Sequence[int], ends: Sequence[int], body: bytes) -> bool:
+    """Count a plain stream, ``ends`` being those of its reads; whether it was plain. Few of its events are parsed."""
+    parts = body.split(MARK)
     count = len(parts) - 1
     first, last = 1, count
     kinds: dict[int, str] = {}
@@ -118,21 +143,20 @@ def _swift(said: Said, times: Sequence[int], sizes: Sequence[int], body: bytes) 
     if said.problem or first > count:
         return False
     lengths = list(accumulate(map(len, parts)))
-    ends = list(accumulate(sizes))
     # An event is there when its end is: look at a byte just before it, which lies before the next chunk's head too.
-    step = len(_MARK)
+    step = len(MARK)
     spots = list(map(add, lengths[1:], range(step - 16, step * (count + 1), step)))
 
     def alike(start: int, stop: int) -> bool:
         """Whether all events from ``start`` to ``stop`` are like the first of them, but for their text."""
-        found = _prefix(parts[start])
+        found = shape(parts[start])
         if found is None or kinds[start] != kinds[stop]:
             return False
         prefix, key = found
         begin = lengths[start - 1] + step * (start - 1)
         end = lengths[stop] + step * stop
         wanted = stop - start + 1
-        if body.count(_MARK + prefix, begin, end) != wanted or body.count(key + b'"', begin, end):
+        if body.count(MARK + prefix, begin, end) != wanted or body.count(key + b'"', begin, end):
             return False
         # An event whose mark was torn apart would be part of the one before it, which then holds two beginnings.
         longest = max(map(len, parts[start : stop + 1]))
@@ -150,12 +174,15 @@ def _swift(said: Said, times: Sequence[int], sizes: Sequence[int], body: bytes) 
         said.reasoning = order.index(CONTENT) if CONTENT in order else len(order)
     said.empty = [times[bisect_right(ends, spots[n - 1])] for n, kind in sorted(kinds.items()) if kind == "e"]
     wanted = spots[first - 1 : last]
-    read = bisect_right(ends, wanted[0])
-    till = read + len(wanted)
-    if all(map(gt, ends[read:till], wanted)) and all(map(le, ends[read : till - 1], wanted[1:])) and till <= len(ends):
-        said.tokens = list(times[read:till])  # one event in each read
-    else:
-        said.tokens = [times[bisect_right(ends, spot)] for spot in wanted]
+    done = 0
+    # Read by read rather than event by event: where they come in bursts, there are fewer of them.
+    for read in range(bisect_right(ends, wanted[0]), len(ends)):
+        until = bisect_left(wanted, ends[read], done)
+        if until > done:
+            said.tokens += [times[read]] * (until - done)
+            done = until
+            if done == len(wanted):
+                break
     return not said.problem
 
 
@@ -163,55 +190,81 @@ def _payload(part: bytes) -> bytes:
     return part[: part.find(b"\n")].rstrip()
 
 
-def _prefix(part: bytes) -> tuple[bytes, bytes] | None:
-    """All bytes of an event up to its text, and the last of them: the key that holds the text."""
-    for key in _KEYS:
-        at = part.find(key)
-        if at >= 0 and part[at + len(key)] != 34:
-            return part[: at + len(key)], key
-    return None
-
-
 # -- what an event means ------------------------------------------------------------------------------------------
 
 
+class _Meaning(NamedTuple):
+    """What an event says. ``kind``: r, c, e for empty content, or nothing; ``told``: the tokens counted so far."""
+
+    kind: str = ""
+    told: int = 0
+    usage: dict[str, Any] | None = None
+    finish: str = ""
+    problem: str = ""
+    detail: str = ""
+    content: str = ""
+    thought: str = ""
+
+
+# Ends of streams are alike but for their ids, which come first: what follows is looked at once.
+_meanings: dict[bytes, _Meaning] = {}
+
+
 def _classify(said: Said, payload: bytes, *, keep: bool) -> tuple[str, int]:
-    """The kind of an event (r, c, e for empty content, or nothing), and the tokens that the server has counted so far.
+    """The kind of an event, and the tokens that the server has counted so far, see _Meaning.
 
     Raises ValueError if it is not JSON.
     """
     if payload == b"[DONE]":
         said.done = True
         return "", 0
-    event = json.loads(payload.decode("utf-8", "replace"))
-    if not isinstance(event, dict):
+    before, _, rest = payload.partition(_CHOICES)
+    plain = 0 < len(rest) < _LONG and before.rfind(b"{") == 0 and b'"usage"' not in before and b'"error"' not in before
+    meaning = _meanings.get(rest) if plain else None
+    if meaning is None:
+        meaning = _meaning(payload)
+        if plain and len(_meanings) < _REMEMBERED:
+            _meanings[rest] = meaning
+    kind, told, usage, finish, problem, detail, content, thought = meaning
+    if usage is not None:
+        said.usage = usage
+    if finish:
+        said.finish = finish
+    if problem:
+        said.problem, said.detail = problem, detail
+    if keep:
+        said.text += content
+        said.thought += thought
+    return kind, told
+
+
+def _meaning(payload: bytes) -> _Meaning:
+    try:
+        text = payload.decode("utf-8", "replace").strip()
+        event, end = _scan(text, 0)
+    except StopIteration:
+        raise ValueError("an event is not JSON") from None
+    if end != len(text) or not isinstance(event, dict):
         raise ValueError("an event is not an object")
+    usage = event.get("usage")
+    counted = usage if isinstance(usage, dict) else None
     choices = event.get("choices")
     if not choices:
         if event.get("error") or event.get("object") == "error":
-            said.problem, said.detail = "error_event", _text_of(event)
-        if isinstance(event.get("usage"), dict):
-            said.usage = event["usage"]
-        return "", 0
-    usage = event.get("usage")
-    told = 0
-    if isinstance(usage, dict):
-        said.usage = usage
-        told = int(usage.get("completion_tokens") or 0)
+            return _Meaning(usage=counted, problem="error_event", detail=_text_of(event))
+        return _Meaning(usage=counted)
+    told = int(counted.get("completion_tokens") or 0) if counted else 0
     choice = choices[0]
-    if choice.get("finish_reason"):
-        said.finish = str(choice["finish_reason"])
+    finish = str(choice.get("finish_reason") or "")
     delta = choice.get("delta") or choice.get("message") or {}
     content = delta.get("content") if "content" in delta else choice.get("text")
     thought = delta.get("reasoning_content") or delta.get("reasoning")
-    if keep:
-        said.text += content if isinstance(content, str) else ""
-        said.thought += thought if isinstance(thought, str) else ""
+    said = (content if isinstance(content, str) else "", thought if isinstance(thought, str) else "")
     if content or delta.get("tool_calls"):
-        return CONTENT, told
+        return _Meaning(CONTENT, told, counted, finish, "", "", *said)
     if thought:
-        return REASONING, told
-    return ("e" if content is not None else ""), 0
+        return _Meaning(REASONING, told, counted, finish, "", "", *said)
+    return _Meaning("e" if content is not None else "", 0, counted, finish, "", "", *said)
 
 
 def _text_of(event: dict[str, Any]) -> str:
@@ -311,7 +364,7 @@ def _payloads(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
         rest = lines.pop() + held
         for line in lines:
             if line.startswith(b"data:"):
-                data.append(line[6:] if line.startswith(_MARK) else line[5:])
+                data.append(line[6:] if line.startswith(MARK) else line[5:])
             elif not line and data:
                 yield time, b"\n".join(data)
                 data = []

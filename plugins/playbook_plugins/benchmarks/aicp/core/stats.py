@@ -7,12 +7,13 @@ import random
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import accumulate
+from operator import mul
 from typing import NamedTuple
 
 _RESAMPLES = 200
 _BLOCKS = 50
-_ENOUGH_FOR_TAILS = 5000
 
 
 class Distribution:
@@ -20,14 +21,16 @@ class Distribution:
 
     def __init__(self, counts: Mapping[float, int], scale: float = 1.0) -> None:
         self._keys = sorted(counts)
-        weights = [counts[k] for k in self._keys]
+        weights = list(map(counts.__getitem__, self._keys))
         self._until = list(accumulate(weights))
         self.count = self._until[-1] if self._until else 0
         self._scale = scale
         if self.count:
             center = self._keys[len(self._keys) // 2]
-            shifted = math.fsum((k - center) * w for k, w in zip(self._keys, weights)) / self.count  # noqa: B905
-            squares = math.fsum((k - center) ** 2 * w for k, w in zip(self._keys, weights)) / self.count  # noqa: B905
+            apart = [k - center for k in self._keys]
+            weighted = list(map(mul, apart, weights))
+            shifted = math.fsum(weighted) / self.count
+            squares = math.fsum(map(mul, apart, weighted)) / self.count
             self._mean, self._variance = center + shifted, max(0.0, squares - shifted * shifted)
 
     @classmethod
@@ -97,8 +100,7 @@ class Interval(NamedTuple):
 def block_bootstrap(values: Sequence[float], percents: Sequence[float] = (), seed: int = 1) -> dict[str, Interval]:
     """95 % intervals of the mean and of percentiles, from one run's values in order of time.
 
-    Neighbours depend on one another, so whole stretches are drawn anew. Percentiles only of up to 5,000 values: more
-    take long, and rarely need it. Nothing for fewer than 8 values.
+    Neighbours depend on one another, so whole stretches are drawn anew. Nothing for fewer than 8 values.
     """
     count = len(values)
     if count < 8:
@@ -106,17 +108,53 @@ def block_bootstrap(values: Sequence[float], percents: Sequence[float] = (), see
     dice = random.Random(seed)  # noqa: S311 - reproducible
     size = max(1, count // _BLOCKS)
     blocks = [values[at : at + size] for at in range(0, count - size + 1, size)]
-    tails = [p for p in percents if count <= _ENOUGH_FOR_TAILS]
-    drawn: dict[str, list[float]] = {"mean": [], **{f"p{p:g}": [] for p in tails}}
-    sums = [(math.fsum(b), len(b)) for b in blocks]
+    drawn: dict[str, list[float]] = {"mean": [], **{f"p{p:g}": [] for p in percents}}
+    sums = [math.fsum(b) for b in blocks]
+    tails = _Redrawn(blocks) if percents else None
+    numbers = range(len(blocks))
     for _ in range(_RESAMPLES):
-        chosen = dice.choices(range(len(blocks)), k=len(blocks))
-        drawn["mean"].append(math.fsum(sums[i][0] for i in chosen) / sum(sums[i][1] for i in chosen))
-        if tails:
-            ordered = sorted(v for i in chosen for v in blocks[i])
-            for p in tails:
-                drawn[f"p{p:g}"].append(percentile(ordered, p))
+        chosen = dice.choices(numbers, k=len(blocks))
+        drawn["mean"].append(math.fsum(map(sums.__getitem__, chosen)) / (size * len(blocks)))
+        if tails is not None:
+            times = list(map(chosen.count, numbers))
+            for p in percents:
+                drawn[f"p{p:g}"].append(tails.percentile(times, p))
     return {name: _middle(found) for name, found in drawn.items()}
+
+
+class _Redrawn:
+    """Percentiles of blocks of which each was drawn so many times, without putting them together and sorting them."""
+
+    def __init__(self, blocks: Sequence[Sequence[float]]) -> None:
+        self._blocks = [sorted(b) for b in blocks]
+        self._values = sorted({v for b in blocks for v in b})
+        self._count = sum(map(len, blocks))
+        # How many values of each block are at most the one of a rank; draws look at few ranks.
+        self._until = lru_cache(maxsize=4096)(self._upto)
+
+    def _upto(self, rank: int) -> tuple[int, ...]:
+        value = self._values[rank]
+        return tuple(bisect_right(block, value) for block in self._blocks)
+
+    def percentile(self, times: Sequence[int], percent: float) -> float:
+        place = (self._count - 1) * percent / 100
+        low = math.floor(place)
+        rank = self._rank(times, low)
+        first = self._values[rank]
+        if sum(map(mul, times, self._until(rank))) > low + 1 or low + 1 >= self._count:
+            return first
+        return first + (self._values[self._rank(times, low + 1)] - first) * (place - low)
+
+    def _rank(self, times: Sequence[int], place: int) -> int:
+        """The rank of the value that stands at ``place`` among those drawn."""
+        low, high = 0, len(self._values) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if sum(map(mul, times, self._until(middle))) > place:
+                high = middle
+            else:
+                low = middle + 1
+        return low
 
 
 def _middle(found: list[float]) -> Interval:

@@ -68,7 +68,7 @@
     }
     say(`${rows.length - 1} rows copied`);
   };
-  for (const table of document.querySelectorAll("table.data")) {
+  for (const table of document.querySelectorAll("main:not([data-plain]) table.data")) {
     if (table.tBodies[0].rows.length > 1) {
       [...table.tHead.rows[0].cells].forEach((head, column) => {
         const text = head.textContent;

@@ -1,0 +1,1 @@
+"""What the sampling of a node costs that node."""
