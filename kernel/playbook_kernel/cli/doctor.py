@@ -134,9 +134,8 @@ def _child(kind: str, name: str, distribution: str, seconds: float) -> tuple[flo
 
 def _import(kind: str, name: str, distribution: str) -> str:
     """Why it cannot be used; empty: it can."""
-    alone_here = PluginPolicy(
-        import_timeout=math.inf
-    )  # on this thread, whose time is measured: the parent ends the process
+    # on this thread, whose time is measured: the parent ends the process
+    alone_here = PluginPolicy(import_timeout=math.inf)
     if kind == "file":
         try:
             HookManager().register(load_file(name, math.inf), name)

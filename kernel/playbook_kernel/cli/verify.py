@@ -28,11 +28,15 @@ _GROWING = (SEAL, JOURNAL, LOG, LOCK)
 
 @frozen
 class Verdict:
-    """What became of a run's files. ``sealed``: its campaign came to its end, and wrote down a hash of every file."""
+    """What became of a run's files. ``sealed``: its campaign came to its end, and wrote down a hash of every file.
+
+    ``links``: how many of those ``checked`` are second names of a file of the run, which `results` does not count.
+    """
 
     run: str
     sealed: bool
     checked: int
+    links: int = 0
     missing: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
@@ -95,9 +99,9 @@ def look(run: Path) -> Verdict:
     missing = sorted(expected.keys() - there)
     changed = sorted(n for n, digest in expected.items() if n in there and _hash(run / n, run) != digest)
     extra = sorted(there - expected.keys()) if sums else []
-    return Verdict(
-        run.name, bool(sums), len(expected), tuple(missing), tuple(changed), tuple(extra), tuple(damaged), tuple(notes)
-    )
+    links = sum((run / name).is_symlink() for name in expected)
+    lists = (missing, changed, extra, damaged, notes)
+    return Verdict(run.name, bool(sums), len(expected), links, *map(tuple, lists))
 
 
 def said(verdict: Verdict) -> list[str]:
@@ -111,6 +115,7 @@ def said(verdict: Verdict) -> list[str]:
         if (found := getattr(verdict, kind))
     ]
     of = f"{verdict.checked} file{'' if verdict.checked == 1 else 's'} checked"
+    of += f" ({verdict.links} of them second names)" if verdict.links else ""
     sign, words = ("✓", "all as they were") if verdict.good else ("✗", ", ".join(counts))
     return [*lines, f"{sign} {verdict.run}: {of}, {words}"]
 

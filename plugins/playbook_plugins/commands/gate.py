@@ -65,7 +65,8 @@ def command(
             click.echo(
                 f"{'FAIL' if finding in bad else 'undecided'}  {finding.scenario}  [{finding.rule}]  {finding.text}"
             )
-    click.echo(f"{len(findings)} checks, {len(bad)} failed: {comparison.variant} against {comparison.baseline}")
+    checks = f"{len(findings)} check{'' if len(findings) == 1 else 's'}"
+    click.echo(f"{checks}, {len(bad)} failed: {comparison.variant} against {comparison.baseline}")
     if any(d.repeats == (1, 1) for s in comparison.scenarios for d in s.differences) and any(
         not r.limits for r in made
     ):

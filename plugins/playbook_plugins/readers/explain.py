@@ -13,8 +13,9 @@ from playbook_kernel.api import Problems, Scenario, Service, Setting, Sources
 
 from playbook_plugins.text import Document, Key, dotted
 
+from .execution import mode_layers
 from .notifications import notifications
-from .scenario import mode_layers, read_scenario
+from .scenario import read_scenario
 from .vocabulary import ClusterEntry, DefaultsFile, NodeEntry, ScenariosFile
 
 if TYPE_CHECKING:

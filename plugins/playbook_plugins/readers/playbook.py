@@ -29,11 +29,12 @@ from playbook_plugins.text import Document, dotted, is_dir, is_file, load_docume
 from . import effects
 from .edit import set_member, set_value
 from .folders import Folder, by_dependency, filtered, ordered
+from .ground import Layers, metadata_file
 from .metadata import MetadataFile
 from .nodes import EMBEDDED, read_nodes, tell_secrets
 from .notifications import notifications
 from .salvage import salvage
-from .scenario import Layers, metadata_file, read_scenario
+from .scenario import read_scenario
 from .schema import schema_of
 from .vocabulary import DefaultsFile, NodesFile, ScenariosFile, named_driver
 

@@ -40,6 +40,58 @@ card0,45.0,52.0,310.5,97,68702699520,34351349760
 card1,N/A,41.0,N/A,0,68702699520,10485760
 """
 
+# Rows as real machines printed them, from what their users published; heads and rows are shortened to a few.
+# vllm-project/vllm-ascend issue 12980: two chips a card, the second without a power of its own.
+NPU_26 = """
++------------------------------------------------------------------------------------------------------------------+
+| npu-smi 26.0.rc2                            Version: 26.0.rc2                                                    |
++---------------------------+---------------+----------------------------------------------------------------------+
+| NPU   Name                | Health        | Power(W)             Temp(C)                 Hugepages-Usage(page)   |
+| Chip  Phy-ID              | Bus-Id        | AICore(%)            Memory-Usage(MB)        HBM-Usage(MB)           |
++===========================+===============+======================================================================+
+| 0     Ascend910           | OK            | 162.6                34                      0    / 0                |
+| 0     0                   | 0000:9D:00.0  | 0                    0    / 0                3419 / 65536            |
++------------------------------------------------------------------------------------------------------------------+
+| 0     Ascend910           | OK            | -                    34                      0    / 0                |
+| 1     1                   | 0000:9F:00.0  | 0                    0    / 0                2874 / 65536            |
++===========================+===============+======================================================================+
+"""
+# Project-HAMi/HAMi-WebUI issue 47
+NPU_25 = """
++------------------------------------------------------------------------------------------------+
+| npu-smi 25.2.0                   Version: 25.2.0                                               |
++---------------------------+---------------+----------------------------------------------------+
+| NPU   Name                | Health        | Power(W)    Temp(C)           Hugepages-Usage(page)|
+| Chip                      | Bus-Id        | AICore(%)   Memory-Usage(MB)  HBM-Usage(MB)        |
++===========================+===============+====================================================+
+| 0     910B4-1             | OK            | 91.3        33                0    / 0             |
+| 0                         | 0000:xx:00.0  | 0           0    / 0          3197 / 65536         |
++===========================+===============+====================================================+
+| 1     910B4-1             | OK            | 88.1        32                0    / 0             |
+| 0                         | 0000:xx:00.0  | 0           0    / 0          3197 / 65536         |
+"""
+# mostlygeek/llama-swap pull request 775, ROCm 7.2.3
+ROCM_7 = """device,Device Name,Device ID,Device Rev,Subsystem ID,GUID,Temperature (Sensor edge) (C),\
+Temperature (Sensor junction) (C),Temperature (Sensor memory) (C),Average Graphics Package Power (W),GPU use (%),\
+GPU Memory Allocated (VRAM%),GPU Memory Read/Write Activity (%),Memory Activity,Avg. Memory Bandwidth,\
+VRAM Total Memory (B),VRAM Total Used Memory (B),Card Series,Card Model,Card Vendor,Card SKU,Node ID,GFX Version \
+
+card0,Radeon RX 7900 XTX,0x744c,0xc8,0x2422,47413,31.0,37.0,42.0,19.0,0,0,0,N/A,0,25753026560,27947008,\
+Radeon RX 7900 XTX,0x744c,Advanced Micro Devices Inc. [AMD/ATI],EXT95849,1,gfx1100 \
+
+card1,Radeon RX 7900 XTX,0x744c,0xc8,0x5304,7360,27.0,35.0,58.0,18.0,0,0,0,N/A,0,25753026560,27947008,\
+Radeon RX 7900 XTX,0x744c,Advanced Micro Devices Inc. [AMD/ATI],D70201,2,gfx1100 \
+
+"""
+# a machine with Strix Halo and a 9070 XT: memory of the first is the part that is set aside for it
+ROCM_HALO = """WARNING: AMD GPU device(s) is/are in a low-power state. Check power control/runtime_status
+
+device,Temperature (Sensor edge) (C),Current Socket Graphics Package Power (W),GPU use (%),VRAM Total Memory (B),\
+VRAM Total Used Memory (B),Card Series,Card Model,Card Vendor,Card SKU,Subsystem ID,Device Rev,Node ID,GUID,GFX Version
+card0,54.0,20.358,2,536870912,511442944,AMD Radeon 8060S Graphics,0x1586,Advanced Micro Devices Inc. [AMD/ATI],STRXLGEN,\
+0x1fb3,0xc1,1,64042,gfx1151
+"""
+
 VLLM = """# HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge
 vllm:num_requests_running{engine="0",model_name="m"} 3.0
@@ -90,6 +142,24 @@ def test_accelerators_of_three_makers():
     assert rocm(ROCM) == [
         ("gpu0", {"temp": 45.0, "power": 310.5, "util": 97.0, "mem_used": 32760.0}),
         ("gpu1", {"temp": 41.0, "util": 0.0, "mem_used": 10.0}),
+    ]
+
+
+def test_what_real_machines_printed():
+    assert npu(NPU_26) == [
+        ("npu0", {"util": 0.0, "mem_used": 3419.0, "power": 162.6, "temp": 34.0}),
+        ("npu0.1", {"util": 0.0, "mem_used": 2874.0, "temp": 34.0}),
+    ]
+    assert npu(NPU_25) == [
+        ("npu0", {"util": 0.0, "mem_used": 3197.0, "power": 91.3, "temp": 33.0}),
+        ("npu1", {"util": 0.0, "mem_used": 3197.0, "power": 88.1, "temp": 32.0}),
+    ]
+    assert rocm(ROCM_7) == [
+        ("gpu0", {"temp": 31.0, "power": 19.0, "util": 0.0, "mem_used": pytest.approx(26.652, abs=1e-3)}),
+        ("gpu1", {"temp": 27.0, "power": 18.0, "util": 0.0, "mem_used": pytest.approx(26.652, abs=1e-3)}),
+    ]
+    assert rocm(ROCM_HALO) == [
+        ("gpu0", {"temp": 54.0, "power": 20.358, "util": 2.0, "mem_used": pytest.approx(487.75, abs=1e-3)})
     ]
 
 
