@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 
 from .clock import SECOND
 from .plan import ENDLESS, Plan
@@ -45,6 +46,13 @@ class Dispatcher:
         """Let nothing leave any more."""
         self._stopped = True
         self._follow.clear()
+
+    @property
+    def rate(self) -> float:
+        """Requests due per second, on average over this share's schedule; infinite in a closed loop."""
+        due = [self._due[index] for index in self._roots] if self._open else []
+        span = max(due) - min(due) if due else 0
+        return len(due) / span * SECOND if span else math.inf
 
     @property
     def exhausted(self) -> bool:

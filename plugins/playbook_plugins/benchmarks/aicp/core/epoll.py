@@ -30,6 +30,8 @@ _BUFFER = 256 * 1024
 _TICK = SECOND // 4
 _NAP = SECOND // 1000
 _WORTH, _APART = 2, 8
+# A sleep ends some 100 us late. So the time before each request is watched instead, where that takes a fifth of a core at most.
+_WATCH, _MOST_WATCHED = SECOND // 10_000, 2000
 _ENDS = b"\r\n\r\n"
 _REFUSED = (errno.ECONNREFUSED,)
 
@@ -104,6 +106,7 @@ class EpollEngine:
         end = start + round(self._settings.duration * SECOND) if self._settings.duration else 0
         drain = round(self._settings.drain * SECOND)
         load = self._load
+        ahead = _WATCH if dispatcher.rate <= _MOST_WATCHED else 0
         for fd in self._controls:
             self._epoll.register(fd, select.EPOLLIN)
         load.begin(start)
@@ -135,7 +138,7 @@ class EpollEngine:
                 wait = tick - at if wake is None else min(wake, tick) - at
                 if self._calm and wait > 2 * self._nap > 0:
                     time.sleep(self._nap / SECOND)
-                if self._turn(max(wait, 0)):
+                if self._turn(max(wait - ahead, 0)):
                     dispatcher.stop()
                     self._give_up("cancelled")
                     break

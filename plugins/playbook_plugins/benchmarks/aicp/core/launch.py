@@ -194,8 +194,8 @@ def file_limit(wanted: int) -> str:
 
 
 def cpu_times() -> dict[str, float]:
-    """Busy seconds of the whole machine's cores since it started, for telling foreign load."""
+    """Seconds since the start in which this machine's cores were busy, or other machines had them (steal)."""
     with Path("/proc/stat").open("rb") as file:
-        user, nice, system, _, _, irq, softirq, *_ = (int(v) for v in file.readline().split()[1:])
+        user, nice, system, _, _, irq, softirq, steal, *_ = (int(v) for v in file.readline().split()[1:])
     ticks = os.sysconf("SC_CLK_TCK")
-    return {"busy": (user + nice + system + irq + softirq) / ticks}
+    return {"busy": (user + nice + system + irq + softirq + steal) / ticks}
