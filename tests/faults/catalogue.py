@@ -19,6 +19,7 @@ _RAW = "iptables -t raw -{0} PREROUTING -p tcp --dport 22 -j DROP"
 _OUT = "iptables -{0} OUTPUT -p tcp --sport 22 -j DROP"
 _RST = "iptables -{0} INPUT -p tcp --dport 22 -j REJECT --reject-with tcp-reset"
 _OURS = "docker ps -q --filter label=playbook.trial"
+_COMPOSE = "/usr/libexec/docker/cli-plugins/docker-compose"
 _LISTEN = 'import socket,time; s=socket.create_server(("",8090)); time.sleep(600)'
 
 NETWORK = ("network", "node", "timeout")
@@ -62,11 +63,14 @@ FAULTS: Sequence[Fault] = (
     Fault("engine killed", "svc kill dockerd", "svc start dockerd; while ! docker ps >/dev/null 2>&1; do sleep 0.2; done", ENGINE),
     Fault("engine restarted", "svc restart dockerd", "while ! docker ps >/dev/null 2>&1; do sleep 0.2; done", (*ENGINE, *SERVICE)),
     Fault("engine frozen", "kill -STOP $(cat /run/docker.pid)", "kill -CONT $(cat /run/docker.pid)", ENGINE),
-    Fault("containerd killed", "pkill -9 -x containerd", "while ! docker ps >/dev/null 2>&1; do sleep 0.2; done", (*ENGINE, *SERVICE)),
+    Fault(
+        "containerd killed", "pkill -9 -x containerd",
+        "while ! docker run --rm --network none lab/busybox:1 true >/dev/null 2>&1; do sleep 0.2; done", (*ENGINE, *SERVICE),
+    ),
     Fault("docker command gone", "mv $(command -v docker) /run/docker-away", "mv /run/docker-away /usr/local/bin/docker", ENGINE),
     Fault(
-        "compose gone", "mount --bind /dev/null /usr/libexec/docker/cli-plugins/docker-compose",
-        "while umount -l /usr/libexec/docker/cli-plugins/docker-compose 2>/dev/null; do :; done", ENGINE,
+        "compose gone", f"mount --bind /dev/null {_COMPOSE}",
+        f"while [ ! -s {_COMPOSE} ] && umount -l {_COMPOSE} 2>/dev/null; do :; done", ENGINE,
     ),
     Fault("containers killed", f"for c in $({_OURS}); do docker kill $c; done; :", ":", (*SERVICE, *LOAD)),
     Fault("containers paused", f"for c in $({_OURS}); do docker pause $c; done; :", ":", (*SERVICE, *LOAD)),

@@ -39,6 +39,11 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "start dockerd; its own log on the node says why it ended",
     ),
     (
+        r"containerd\.sock|transport: error while dialing",
+        "engine",
+        "the engine's containerd does not answer; dockerd starts it again, if it is the one that started it",
+    ),
+    (
         r"permission denied.*docker\.sock|permission denied while trying to connect",
         "config",
         "add the user to group docker",

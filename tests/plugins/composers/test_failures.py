@@ -44,6 +44,12 @@ REGISTRY = 'Error response from daemon: Get "https://registry-1.docker.io/v2/": 
             "engine",
             "dockerd",
         ),
+        (
+            'connection error: desc = "transport: Error while dialing dial unix /var/run/docker/containerd/containerd.sock: '
+            'connect: connection refused": unavailable',
+            "engine",
+            "containerd",
+        ),
     ],
 )
 def test_what_is_said_has_the_class_that_decides_what_helps(said: str, error_class: str, hint: str) -> None:
