@@ -39,9 +39,7 @@ def answer(hook: str, said: Any) -> Any:
 def given(who: str, said: Any, promise: Callable[..., Any]) -> Any:
     """What was said, as a list if several things are promised. Raises PluginError, with ``who`` said it, if it is not kept."""
     wanted, wrong = "nothing", [said]
-    for hint in _promised(promise):
-        kind, parts = typing.get_origin(hint) or hint, typing.get_args(hint)
-        part = next((p for p in parts[-1:] if isinstance(p, type) and p is not Any), object)
+    for kind, part in _promised(promise):
         if kind in (Sequence, Iterable):
             one = not isinstance(said, Iterable) or isinstance(said, (str, bytes, Mapping))
             said, wanted = [said] if one else list(said), part.__name__
@@ -56,13 +54,21 @@ def given(who: str, said: Any, promise: Callable[..., Any]) -> Any:
 
 
 @functools.cache
-def _promised(promise: Callable[..., Any]) -> Sequence[Any]:
+def _promised(promise: Callable[..., Any]) -> Sequence[tuple[Any, type]]:
+    """The types that an answer may be of, each with what it is to hold."""
     from playbook_kernel import api  # what only lists plugins needs none of it
 
     hint = typing.get_type_hints(promise, {**vars(api), **promise.__globals__}).get("return", object)
+    hints = [object if hint is type(None) else hint]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return sorted(typing.get_args(hint), key=lambda part: part is not type(None))
-    return [object if hint is type(None) else hint]
+        hints = sorted(typing.get_args(hint), key=lambda part: part is not type(None))
+    return [
+        (
+            typing.get_origin(h) or h,
+            next((p for p in typing.get_args(h)[-1:] if isinstance(p, type) and p is not Any), object),
+        )
+        for h in hints
+    ]
 
 
 def _crosses(hook: str, said: Any) -> None:

@@ -45,8 +45,7 @@ REGISTRY = 'Error response from daemon: Get "https://registry-1.docker.io/v2/": 
             "dockerd",
         ),
         (
-            'connection error: desc = "transport: Error while dialing dial unix /var/run/docker/containerd/containerd.sock: '
-            'connect: connection refused": unavailable',
+            'connection error: desc = "transport: Error while dialing dial unix /run/containerd/containerd.sock": unavailable',
             "engine",
             "containerd",
         ),

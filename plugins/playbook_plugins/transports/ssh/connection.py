@@ -82,6 +82,9 @@ class PatientTransport(paramiko.Transport):
     exchange that only itself could finish. Such answers are kept here and sent right after.
     """
 
+    # Whoever closes a connection wakes its reader (see Wire), which need not look ten times a second whether somebody did.
+    _active_check_timeout = 1.0
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._later: list[Any] = []
         super().__init__(*args, **kwargs)
