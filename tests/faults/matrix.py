@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -157,16 +158,19 @@ def _wrong(
 def _left(lab: Lab) -> dict[str, Any]:
     """What is on the nodes. A claim whose connection was cut without a word is given up after a minute, and not before."""
     until = time.monotonic() + 75
-    while lab.run(NODE, ["docker", "ps", "-q"], check=False).returncode and time.monotonic() < until:
-        time.sleep(1.0)  # its engine is not back yet
-    while found := {n: seen for n in NODES if (seen := listing(lab, n))}:
+    while True:
+        try:
+            found = {n: seen for n in NODES if (seen := listing(lab, n))}
+        except subprocess.CalledProcessError:
+            if time.monotonic() > until:
+                raise
+            found = {NODE: {"engine": ["is not back yet"]}}
         claims = all(
-            set(seen) <= {"files", "processes"} and seen.get("files", []) == [CLAIM] for seen in found.values()
+            set(s) <= {"files", "processes", "engine"} and s.get("files", [CLAIM]) == [CLAIM] for s in found.values()
         )
-        if not claims or time.monotonic() > until:
-            break
+        if not found or not claims or time.monotonic() > until:
+            return found
         time.sleep(1.0)
-    return found
 
 
 def cells() -> Iterator[tuple[Fault, str]]:
@@ -178,8 +182,6 @@ def cells() -> Iterator[tuple[Fault, str]]:
 
 def _heal(lab: Lab, fault: Fault) -> None:
     """Once more, for a cell that never came to it."""
-    import subprocess
-
     for command in fault.commands(lab, fault.heal):
         subprocess.run(command, capture_output=True, check=False, timeout=60)
     lab.poweron(NODE)
