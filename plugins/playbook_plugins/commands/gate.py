@@ -70,7 +70,7 @@ def command(
     if any(d.repeats == (1, 1) for s in comparison.scenarios for d in s.differences) and any(
         not r.limits for r in made
     ):
-        assumed = f"{options.get('assumed_spread', 5.0):g} % is assumed (--assumed-spread)"
+        assumed = f"{options.get('assumed_spread', 5.0):g} % is assumed (--assumed-spread; thrice that for tails)"
         click.echo(
             f"one run a side cannot tell a change from how runs differ by themselves, for which {assumed}: give repeats, "
             "such as A,B,C --baseline D,E,F"

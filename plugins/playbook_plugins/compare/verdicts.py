@@ -8,6 +8,7 @@ knows what repeats differ by; an assumed spread (``Settings.assumed``) stands in
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -20,6 +21,9 @@ from .observed import Repeat
 
 Word = Literal["better", "worse", "same", "cannot tell", "differs"]
 MOST_REPEATS = 100
+_TAIL = re.compile(r"_(?:p9\d(?:\.\d+)?|max)(?:_|$)")
+TAILS = 3
+"""So many times more do tails differ between runs than means do: they stand on few requests, and on the worst moments."""
 _PROBABLY = 0.8
 """How often the number of repeats that is advised would be enough."""
 
@@ -28,7 +32,8 @@ _PROBABLY = 0.8
 class Settings:
     """``confidence`` of the intervals. ``margin``: a relative difference that does not matter.
 
-    ``assumed``: the relative spread between runs that is taken for granted while there is one run a side.
+    ``assumed``: the relative spread between runs that is taken for granted while there is one run a side; of tails
+    (p90 and beyond, maxima) TAILS times as much.
     """
 
     confidence: float = 0.95
@@ -86,8 +91,9 @@ def difference(
     else:
         df = 30
         scale = max(abs(m) for m in means) if absolute else 1.0
-        variances = [w + (settings.assumed * scale) ** 2 for w in within]
-        note = f"one run a side: {settings.assumed:.0%} between runs is assumed"
+        assumed = settings.assumed * (TAILS if _TAIL.search(metric) else 1)
+        variances = [w + (assumed * scale) ** 2 for w in within]
+        note = f"one run a side: {assumed:.0%} between runs is assumed"
     error = math.sqrt(variances[0] / len(before) + variances[1] / len(after))
     change = means[1] - means[0]
     reach = t_quantile((1 + settings.confidence) / 2, df) * error

@@ -154,7 +154,7 @@ def test_the_number_of_repeats_it_asks_for_decides():
     "change, advice", [(0.04, "27"), (0.019, "over 100"), (0.0001, "over 100")], ids=["seen", "at the margin", "none"]
 )
 def test_whoever_cannot_tell_says_how_many_repeats_could(change: float, advice: str):
-    made = difference("ttft_p99_ms", "ms", [Repeat(100.0)], [Repeat(100.0 * (1 + change))], Settings(assumed=0.05))
+    made = difference("ttft_p50_ms", "ms", [Repeat(100.0)], [Repeat(100.0 * (1 + change))], Settings(assumed=0.05))
     assert made is not None
     assert (made.verdict, made.advice) == ("cannot tell", advice)
 
@@ -190,10 +190,14 @@ def test_which_way_is_better(metric: str, unit: str, before: float, after: float
 
 
 def test_one_run_a_side_says_what_it_assumes():
-    made = difference("ttft_p99_ms", "ms", [Repeat(100.0)], [Repeat(104.0)], Settings())
+    made = difference("ttft_mean_ms", "ms", [Repeat(100.0)], [Repeat(104.0)], Settings())
     assert made is not None
     assert (made.verdict, made.note) == ("cannot tell", "one run a side: 5% between runs is assumed")
     assert made.repeats_needed > 1
+    for tail in ("ttft_p99_ms", "itl_p99.9_ms", "e2el_max_ms", "itl_p95"):
+        rough = difference(tail, "ms", [Repeat(100.0)], [Repeat(130.0)], Settings())
+        assert rough is not None
+        assert (rough.verdict, rough.note) == ("cannot tell", "one run a side: 15% between runs is assumed"), tail
     far = difference("ttft_p99_ms", "ms", [Repeat(100.0)], [Repeat(200.0)], Settings())
     assert far is not None
     assert far.verdict == "worse"
