@@ -1,6 +1,7 @@
 """Faults that strike a node of the lab, each with what heals it, and the classes of error that it may rightly be told as.
 
-Commands run on the node unless they begin with ``@lab``: those are commands of the lab.
+Commands run on the node unless they begin with ``@lab``: those are commands of the lab; or with ``@limit``, a file and a value: that
+limit of the node is set from outside of it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from tests.lab.core import Lab
+from tests.lab.core import CGROUP, Lab
 
 from .runs import lab_command
 
@@ -45,6 +46,10 @@ class Fault:
         """What to run for one of its scripts."""
         if script.startswith("@lab "):
             return [lab_command(lab, *script.split()[1:])]
+        if script.startswith("@limit "):
+            _, file, value = script.split()
+            controller = file.partition(".")[0]
+            return [["sh", "-c", f"echo {value} > {CGROUP}/{controller}/{lab.cgroup}/{NODE}/{file}"]]
         return [lab.inside(NODE, ["sh", "-c", script])] if lab.pid(NODE) else []
 
 
@@ -89,7 +94,7 @@ FAULTS: Sequence[Fault] = (
     Fault("read-only disk", "mount -o remount,ro /", "mount -o remount,rw /", ("node", "command", "start", "engine")),
     Fault("temporary folder gone", "mv /tmp /tmp-away", "rm -rf /tmp; mv /tmp-away /tmp", ("node", "command")),
     Fault("script killed", "while ! pgrep -f run_test.sh >/dev/null; do sleep 0.1; done; pkill -9 -f run_test.sh; :", ":", LOAD, waits=True),
-    Fault("few processes", "echo 8 > /sys/fs/cgroup/pids/pids.max", "echo max > /sys/fs/cgroup/pids/pids.max", (*NETWORK, *ENGINE, *SERVICE, *LOAD)),
+    Fault("few processes", "@limit pids.max 8", "@limit pids.max max", (*NETWORK, *ENGINE, *SERVICE, *LOAD)),
     Fault(
         "clock skew", "cp /usr/bin/date /usr/bin/right-date; printf '#!/bin/sh\\nexec right-date -d \"+2 hours\" \"$@\"\\n' >/run/date; "
         "chmod 755 /run/date; mv /run/date /usr/bin/date", "mv /usr/bin/right-date /usr/bin/date",
