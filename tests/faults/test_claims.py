@@ -159,6 +159,18 @@ def test_a_lost_lock_is_taken_again_at_the_next_renewal(lab: Lab, made: Make) ->
         second.claims.take()
 
 
+def test_a_lock_whose_holder_ended_by_itself_is_removed_all_the_same(lab: Lab, made: Make) -> None:
+    """As when the node could not start one more process: the shell that holds the lock ends, and says so to nobody."""
+    one = made("one")
+    one.claims.take()
+    holder = sh(
+        lab, "n3", "pgrep -f '[p]laybook-claim' | while read p; do readlink /proc/$p/fd/9 >/dev/null && echo $p; done"
+    )
+    sh(lab, "n3", f"kill -KILL {holder.split()[0]}; test -e {LOCK}")
+    one.claims.give_back()
+    assert sh(lab, "n3", f"ls {LOCK} 2>/dev/null; :") == ""
+
+
 def test_another_user_of_the_node_sees_the_lock_too(lab: Lab, made: Make) -> None:
     made("a").claims.take()
     said = sh(lab, "n3", f"su ops -c 'flock -n {LOCK} true && echo free || cat {LOCK}'")

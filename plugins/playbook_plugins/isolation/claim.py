@@ -128,8 +128,8 @@ class Claim:
                 try:
                     with within(_ANSWER_SECONDS):
                         process.end_input()
-                        process.wait()
-                        return
+                        if process.wait() == 0:  # else it ended before it was told to, and could not remove its file
+                            return
                 except (NodeError, CommandFailed):
                     process.kill()
             if self._holder:
