@@ -187,7 +187,8 @@ def _method(method: Any) -> str:
 
 
 def _signature(function: Any) -> str:
-    signature = str(inspect.signature(function)).replace("'", "")
+    # annotations are texts in quotes, and defaults may be
+    signature = re.sub(r"(?<!= )'([^']+)'", r"\1", str(inspect.signature(function)).replace("''", '""'))
     return f"def {function.__name__}{signature}"
 
 

@@ -70,6 +70,7 @@ def test_plain_words_and_the_bare_command(site: Site) -> None:
 
 def test_what_is_named_on_the_command_line_counts_too(site: Site) -> None:
     site.add("good")
+    (site.root / "x.py").touch()
     assert states(site, "--no-plugin", "good", "--plugin", "./x.py") == {
         "benchmark:mine good": "disabled", "file:x.py ": "ok",
     }  # fmt: skip

@@ -148,3 +148,81 @@ class Short(Reporter[Options]):
     wrong = call("validate", cwd=root).out
     assert "config/defaults.yaml:1: collectors[0]: no collector is called 'noone'" in wrong
     assert "config/defaults.yaml:2: reports[0]: unknown key 'x'" in wrong
+
+
+SLIPS = '''\
+from playbook_kernel.api import Benchmark, hookimpl
+
+print("hello")
+
+
+def playbook_deploy(ctx, scenario):
+    """Somebody forgot the marker."""
+
+
+@hookimpl
+def playbook_plan(ctx, scenarios):
+    print("a plan")
+
+
+class Options:
+    speed: float = 1.0
+
+
+class Half(Benchmark[Options]):
+    """It has no `run`."""
+'''
+
+
+def test_what_a_plugin_prints_is_no_part_of_the_answer(root: Path) -> None:
+    (root / "prints.py").write_text(SLIPS)
+    for words in (("validate", "001_a"), ("run", "001_a", "--dry-run"), ("plugins", "show", "prints.py")):
+        done = spawn("--plugin", "./prints.py", "--plugin", "./my_bench.py", *words, "--json", cwd=root)
+        assert isinstance(done.json, dict), done.out
+        assert "hello" in done.err
+
+
+def test_slips_that_nothing_refuses_are_told(root: Path) -> None:
+    (root / "slips.py").write_text(SLIPS)
+    named = ("--plugin", "./slips.py", "--plugin", "./my_bench.py")
+    warned = "\n".join(call(*named, "validate", "--json", cwd=root).json["warnings"])
+    found = "\n".join(f["message"] for f in call(*named, "plugins", "doctor", "--json", cwd=root).json["findings"])
+    for text in (warned, found):
+        assert "slips.py:6) has no @hookimpl, so it is never called" in text
+        assert "slips.py:19) lacks run, so it is not offered" in text
+        assert "Options is no attrs class (@frozen), so it takes no options" in text
+        assert "my_bench" not in text
+
+
+def test_a_hook_that_does_not_exist_is_found_by_the_doctor_too(root: Path) -> None:
+    (root / "typo.py").write_text(
+        "from playbook_kernel.api import hookimpl\n\n@hookimpl\ndef playbook_deplo(ctx): ...\n"
+    )
+    done = call("--plugin", "./typo.py", "plugins", "doctor", cwd=root)
+    assert done.code == 3
+    assert "error: typo.py: there is no hook playbook_deplo" in done.out
+
+
+@pytest.mark.parametrize("name", ["my_bench.py", "./my_bench.py", "file:my_bench.py"])
+def test_the_file_itself_is_shown_with_its_hooks(root: Path, name: str) -> None:
+    done = call("--plugin", "./my_bench.py", "plugins", "show", name, cwd=root)
+    assert done.code == 0, done.err
+    assert done.out.startswith("file:my_bench.py\n")
+    assert "playbook_collect(ctx, deployment)\n  called: " in done.out
+
+
+@pytest.mark.parametrize("name", ["my_bench.py", "my_bench"])
+def test_it_is_left_out_by_its_name(root: Path, name: str) -> None:
+    in_defaults(root, "./my_bench.py")
+    assert call("validate", cwd=root).code == 0
+    done = call("--no-plugin", name, "validate", cwd=root)
+    assert "no benchmark is called 'my-bench'" in done.out
+
+
+@pytest.mark.parametrize(
+    "name, why", [(".", "is neither a Python file"), ("./x.txt", "is neither"), ("./gone.py", "there is no such file")]
+)
+def test_what_is_no_plugin_is_told(root: Path, name: str, why: str) -> None:
+    done = call("--plugin", name, "validate", cwd=root)
+    assert done.code == 2
+    assert f"--plugin {name}: {why}" in done.err

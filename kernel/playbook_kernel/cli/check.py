@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
+from playbook_kernel.loading import load_file
 from playbook_kernel.redaction import redact
 
 from .common import echo_json, everything_wrong, json_option, near, read
 from .main import Command
+from .slips import slips
 
 
 @click.command(cls=Command)
@@ -27,6 +29,8 @@ def validate(obj: dict[str, Any], name: str | None, *, as_json: bool) -> None:
         gc.enable()
     problems = [near(p) for p in list(getattr(error, "problems", ())) or ([str(error)] if error else [])]
     warnings = [near(str(w)) for w in setup.problems.warnings]
+    if not problems:  # then each is loaded
+        warnings += [near(f"{f}: {slip}") for f in setup.settings.files for slip in slips(load_file(f))]
     notes = [near(str(n)) for n in setup.problems.notes]
     if as_json:
         echo_json({"valid": not problems, "issues": problems, "warnings": warnings, "notes": notes})

@@ -21,9 +21,11 @@ from playbook_kernel.drivers import Reader
 from playbook_kernel.errors import ConfigError, PlaybookError, PluginError
 from playbook_kernel.loading import HookManager, Loader, PluginSettings, load_hooks
 from playbook_kernel.loading.offers import normal
-from playbook_kernel.model import Configuration, DriverRef, Scenario
+from playbook_kernel.model import Configuration, DriverRef, PluginPolicy, Scenario
 from playbook_kernel.model.codec import encode
 from playbook_kernel.redaction import learn, redact, redacted
+
+from .main import ANSWER
 
 READER = os.environ.get("PLAYBOOK_READER", "playbook")
 """The reader of the user's files; another vocabulary is chosen before any file can say so."""
@@ -105,14 +107,35 @@ def read(options: Mapping[str, Any]) -> Setup:
             f"{runs} of {len(config.scenarios)} scenarios to run; results go to {where.results_dir}",
             err=True,
         )
-    files = tuple(dict.fromkeys((*config.plugins.paths, *single_files(options))))
-    settings = PluginSettings(config.plugins, blocked, files)
+    settings = PluginSettings(config.plugins, blocked, files_of(config.plugins, options))
     return Setup(where, config, problems, settings)
 
 
-def single_files(options: Mapping[str, Any]) -> list[str]:
-    """What ``--plugin`` named: absolute paths, or names of modules."""
-    return [str(Path(f).resolve()) if f.endswith(".py") else f for f in options.get("plugin_files", ())]
+def files_of(policy: PluginPolicy, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The single-file plugins of the defaults file and of ``--plugin``, but for those that ``--no-plugin`` names.
+
+    They are absolute paths, or names of modules; each may be named by its path, its file's name, or that without ending.
+    Raises ConfigError for what ``--plugin`` names and is no such thing.
+    """
+    named = options.get("plugin_files", ())
+    wrong = [f"--plugin {f}: {why}" for f in named if (why := _no_plugin(f))]
+    if wrong:
+        raise ConfigError(wrong, hint="name a Python file, or a module that can be imported")
+    given = [str(Path(f).resolve()) if f.endswith(".py") else f for f in named]
+    out = {*options.get("no_plugin", ()), *policy.disable}
+    return tuple(
+        f for f in dict.fromkeys((*policy.paths, *given)) if not out & {f, near(f), Path(f).name, Path(f).stem}
+    )
+
+
+def _no_plugin(file: str) -> str:
+    if file.endswith(".py"):
+        return "" if Path(file).is_file() else "there is no such file"
+    return (
+        ""
+        if all(map(str.isidentifier, file.split(".")))
+        else "is neither a Python file (NAME.py) nor the name of a module"
+    )
 
 
 def checked(options: Mapping[str, Any]) -> Setup:
@@ -237,7 +260,13 @@ def warn(lines: Sequence[object]) -> None:
 
 def echo_json(value: object) -> None:
     """Print a value as JSON on stdout, without secrets."""
-    click.echo(json.dumps(redacted(encode(value)), indent=2, ensure_ascii=False))
+    answer(json.dumps(redacted(encode(value)), indent=2, ensure_ascii=False))
+
+
+def answer(text: str) -> None:
+    """Print what was asked for: on stdout, which with ``--json`` is for nothing else."""
+    context = click.get_current_context(silent=True)
+    click.echo(text, file=context.meta.get(ANSWER) if context else None)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -16,13 +16,14 @@ import click
 from attrs import frozen
 
 from playbook_kernel.errors import PluginError
-from playbook_kernel.loading import HookManager, Loader, Offer, load_file, load_hooks
+from playbook_kernel.loading import Loader, Offer, load_file, load_hooks
 from playbook_kernel.loading.offers import normal, offers
 from playbook_kernel.model import PluginPolicy
 from playbook_kernel.scope import run_all
 
 from .common import check_required, echo_json, near
 from .installed import ALL_KINDS, Installed
+from .slips import slips
 
 SLOW = 0.5
 """Seconds from which on an import is told: every run pays for it, a hook plugin's in every process."""
@@ -137,11 +138,12 @@ def _import(kind: str, name: str, distribution: str) -> str:
     # on this thread, whose time is measured: the parent ends the process
     alone_here = PluginPolicy(import_timeout=math.inf)
     if kind == "file":
+        strangers = tuple(f"hooks:{o.name}" for o in offers("hooks"))
         try:
-            HookManager().register(load_file(name, math.inf), name)
+            load_hooks(Loader(alone_here, strangers, (name,)))
         except Exception as error:  # noqa: BLE001 - told as it is
-            return str(error)
-        return ""
+            return str(error).removeprefix(f"plugin {name} cannot be registered: ")
+        return "; ".join(slips(load_file(name, math.inf)))
     loader = Loader(alone_here)
     [offer] = [o for o in offers(kind) if (o.name, o.distribution) == (name, distribution)]
     loaded = loader.load(offer)
@@ -153,8 +155,9 @@ def _import(kind: str, name: str, distribution: str) -> str:
         others = tuple(f"hooks:{o.name}" for o in offers("hooks") if o != offer)
         alone = Loader(alone_here, others)
         load_hooks(alone)
-        return alone.quarantine[0].reason if alone.quarantine else ""
-    return ""
+        if alone.quarantine:
+            return alone.quarantine[0].reason
+    return "; ".join(slips(loaded))
 
 
 def _queued() -> float:

@@ -15,7 +15,7 @@ from playbook_kernel.loading import BUILT_INS_ONLY, Loader, Offer
 from playbook_kernel.loading.offers import normal, offers, unfit
 from playbook_kernel.model import DriverRef, PluginPolicy
 
-from .common import READER, near, single_files, sources, warn
+from .common import READER, files_of, near, sources, warn
 
 ALL_KINDS = ("hooks", *KINDS, "command")
 
@@ -98,6 +98,6 @@ def installed(options: dict[str, Any]) -> Installed:
     policy = reader.plugins(sources(options), problems)
     if problems.items:
         warn([*problems.items, "what the defaults file says of plugins may be incomplete"])
-    files = tuple(dict.fromkeys((*policy.paths, *single_files(options))))
+    files = files_of(policy, options)
     by_kind = {kind: offers(kind, discover) for kind in ALL_KINDS}
     return Installed(policy, blocked, files, by_kind, Loader(policy, blocked, files, discover))

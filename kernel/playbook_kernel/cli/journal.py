@@ -16,7 +16,7 @@ from playbook_kernel.model.codec import encode
 from playbook_kernel.model.record import Record, record_of
 from playbook_kernel.redaction import redact, redacted
 
-from .common import echo_json, json_option, results_dir
+from .common import answer, echo_json, json_option, results_dir
 from .kept import find_run, in_progress
 from .main import Command
 from .results import lines_of
@@ -46,7 +46,7 @@ def journal(obj: dict[str, Any], run: str | None, *, follow: bool, as_json: bool
         return
     for record in _following(path, folder) if follow else read(path):
         if as_json:
-            click.echo(json.dumps(redacted(encode(record)), ensure_ascii=False))
+            answer(json.dumps(redacted(encode(record)), ensure_ascii=False))
         elif line := _line(record):
             click.echo(redact(line))
     if not as_json:

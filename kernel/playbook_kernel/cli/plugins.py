@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -12,12 +13,12 @@ import click
 
 from playbook_kernel.drivers import KINDS, Driver, Reader
 from playbook_kernel.errors import ConfigError, DriverNotFound
-from playbook_kernel.loading import HookManager, Loader, load_hooks
+from playbook_kernel.loading import HookManager, Loader, load_file, load_hooks
 from playbook_kernel.loading.offers import normal
 from playbook_kernel.model import DriverRef
 
 from .common import READER, echo_json, json_option, near, sources, table
-from .installed import ALL_KINDS, installed
+from .installed import ALL_KINDS, Installed, installed
 from .main import Command
 
 
@@ -71,13 +72,15 @@ def show(obj: dict[str, Any], *, name: str, as_json: bool) -> None:
     try:
         offer = there.find(name)
     except DriverNotFound:
-        loaded = _made(there.loader, name)
+        loaded = _file_called(there, name) or _made(there.loader, name)
         if loaded is None:
             raise
-        about |= {
-            "kind": loaded.kind, "name": name.rpartition(":")[2], "distribution": "", "version": "",
-            "target": f"{loaded.__module__}:{loaded.__qualname__}", "state": "ok",
-        }  # fmt: skip
+        about |= {"distribution": "", "version": "", "state": "ok"}
+        if inspect.ismodule(loaded):
+            about |= {"kind": "file", "name": Path(loaded.__file__ or name).name, "target": loaded.__name__}
+        else:
+            target = f"{loaded.__module__}:{loaded.__qualname__}"
+            about |= {"kind": loaded.kind, "name": name.rpartition(":")[2], "target": target}
     else:
         loaded = there.loader.load(offer)
         about |= {
@@ -93,7 +96,7 @@ def show(obj: dict[str, Any], *, name: str, as_json: bool) -> None:
     if isinstance(loaded, type) and issubclass(loaded, Driver):
         about["options"] = list(options_of(loaded.options_type))
         about["options_doc"] = _doc(loaded.options_type)
-    elif about["kind"] == "hooks" and loaded is not None:
+    elif about["kind"] in ("hooks", "file") and loaded is not None:
         about["hooks"] = hooks_of(load_hooks(there.loader), loaded)
     elif isinstance(loaded, click.Command):
         about["doc"] = loaded.help or ""
@@ -103,6 +106,13 @@ def show(obj: dict[str, Any], *, name: str, as_json: bool) -> None:
         _tell(about)
     if loaded is None:
         raise click.exceptions.Exit(3)
+
+
+def _file_called(there: Installed, name: str) -> Any | None:
+    """The single-file plugin that is called so: by its path, as `list` shows it, or by its file's name."""
+    short = name.removeprefix("file:").removeprefix("./")
+    found = [f for f in there.files if short in (f, near(f), Path(f).name)]
+    return load_file(found[0]) if len(found) == 1 else None
 
 
 def _made(loader: Loader, name: str) -> type[Driver[Any]] | None:

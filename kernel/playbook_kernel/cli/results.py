@@ -15,7 +15,7 @@ from playbook_kernel.errors import ConfigError
 from playbook_kernel.model.codec import encode
 from playbook_kernel.redaction import redact, redacted
 
-from .common import echo_json, json_option, results_dir, table
+from .common import answer, echo_json, json_option, results_dir, table
 from .kept import find_run, in_progress, runs
 from .main import Command, Family
 
@@ -96,7 +96,7 @@ def logs(obj: dict[str, Any], run: str | None, scenario: str | None, *, follow: 
     folder = find_run(results_dir(obj), run)
     if scenario is None:
         for line in lines_of(folder / LOG, folder, follow=follow):
-            click.echo(line if as_json else _readable(line))
+            answer(line if as_json else _readable(line))
         if not as_json and not follow:
             _tell_kept(folder)
         return
