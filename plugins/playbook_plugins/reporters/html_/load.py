@@ -26,7 +26,8 @@ def load_charts(requests: Requests, faults: Sequence[Struck] = (), *, many: int 
     parts = [_distribution(requests, _POINTS // less)]
     line = timeline(requests, _BINS // less)
     if line is not None:
-        parts.append(_over_time(line, fault_marks(faults, *requests.span()), failed=bool(requests.failures)))
+        marks = fault_marks(faults, *requests.span())
+        parts.append(_over_time(line, marks, failed=bool(requests.failures), digits=2 - less))
     if requests.skipped:
         parts.append(el("p", f"{requests.skipped} records could not be read and are not shown.", class_="note"))
     return parts
@@ -49,7 +50,7 @@ def _distribution(requests: Requests, points: int) -> Html:
     return draw(chart, table)
 
 
-def _over_time(line: Timeline, marks: Sequence[Limit], *, failed: bool) -> Html:
+def _over_time(line: Timeline, marks: Sequence[Limit], *, failed: bool, digits: int) -> Html:
     times = [line.at(n) for n in range(len(line.arrivals))]
     end = (times[-1] + line.step / 2) if times else 1.0
     began = [t - line.step / 2 for t in times]
@@ -66,7 +67,7 @@ def _over_time(line: Timeline, marks: Sequence[Limit], *, failed: bool) -> Html:
     ]
     if failed:
         charts.append(_panel("Errors", "requests", end, _series("errors", began, line.errors, 4, "step")))
-    charts = [evolve(chart, limits=marks) for chart in charts]
+    charts = [evolve(chart, limits=marks, digits=digits) for chart in charts]
     head = ["after s", "sent 1/s", "done 1/s", "in flight", "tok/s", "errors"]
     columns = zip(line.arrivals, line.finished, line.in_flight, line.tokens, line.errors, strict=True)
     rows = [

@@ -88,13 +88,13 @@ def _trial(trial: TrialResult, scenario: ScenarioResult, source: Path, links: st
         if struck:
             yield Table("Faults", faults.HEAD, faults.told(requests, struck), frozenset()).html()
         charts = load_charts(requests, struck, many=many) if requests is not None else []
-        charts += telemetry_charts(folder, trial, requests.span() if requests is not None else None, struck)
+        charts += telemetry_charts(folder, trial, requests.span() if requests is not None else None, struck, many=many)
         yield el("div", charts, class_="pair")
         if requests is not None and requests.errors:
             yield error_table(requests).html()
         yield from _metrics(trial.measurement)
     else:
-        yield from telemetry_charts(folder, trial, None, faults.load_faults(folder))
+        yield from telemetry_charts(folder, trial, None, faults.load_faults(folder), many=many)
     yield el("h3", "How it went")
     tables = [_phases(trial).html()]
     if trial.deployment and trial.deployment.instances:
