@@ -18,7 +18,7 @@ from playbook_plugins.reporters.html_ import HtmlReporter
 from playbook_plugins.reporters.source import Options
 
 from tests.plugins.reporters.conftest import write_requests
-from tests.plugins.reporters.samples import HOSTILE, campaign, good, hostile, trial
+from tests.plugins.reporters.samples import HOSTILE, campaign, good, hostile, retried, trial
 
 
 def page(result: CampaignResult, into: Path) -> str:
@@ -283,3 +283,16 @@ def test_axes_of_few_decades_have_ticks_and_far_limits_do_not_flatten_a_chart() 
         marks = log_ticks(low, high)
         assert 3 <= len(marks) <= 12, (low, high, marks)
         assert all(low <= mark <= high for mark in marks)
+
+
+@pytest.mark.parametrize(
+    "hint", ["its output is in {place}/logs/test_output.log", "its output is in logs/test_output.log", "x"]
+)
+def test_each_attempt_links_its_own_log(tmp_path: Path, hint: str):
+    text = page(retried(tmp_path, hint), tmp_path)
+    blamed = re.findall(r'<div class="reason">.*?</div>', text)
+    earlier = [b for b in blamed if 'href="006_again/logs/test_output.log">006_again/logs/test_output.log</a>' in b]
+    own = "006_again/trials/pk-1-2/logs/test_output.log"
+    assert (len(blamed), len(earlier)) == (2, 1)
+    assert sum(b.count(f'<a href="{own}">{own}</a>') for b in blamed) == 1
+    assert [a["href"] for a in Elements(text).all("a")].count(own) == 2, "it is among the files kept, too"
