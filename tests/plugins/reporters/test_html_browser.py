@@ -163,11 +163,50 @@ def test_values_are_shown_under_the_pointer(page: Page):
     assert tip.startswith("TTFT: ")
 
 
-def test_all_is_open_on_paper(page: Page):
+def look(page: Page) -> list[str]:
+    """The colours of text, of an axis, of a grid line, of a curve and of what is behind them."""
+    return page.run(
+        "[['body', 'color'], ['svg.plot text', 'fill'], ['.grid', 'stroke'], ['.line', 'stroke'], ['body', 'backgroundColor']]"
+        ".map(([e, c]) => getComputedStyle(document.querySelector(e))[c])"
+    )
+
+
+def test_paper_is_light_whatever_was_chosen(page: Page):
+    page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "light"}])
+    light = look(page)
+    page.run("document.getElementById('theme').click()")
+    dark = look(page)
+    assert not set(light) & set(dark)
+    for scheme in ("light", "dark"):
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        page.call("Emulation.setEmulatedMedia", media="print", features=features)
+        assert look(page) == light
+    page.run("localStorage.clear()")
+
+
+def test_charts_stand_two_in_a_row_on_paper_and_what_is_closed_stays_closed(page: Page):
+    closed = page.run("document.querySelectorAll('details:not([open])').length")
+    page.call("Emulation.setEmulatedMedia", media="print")
+    page.call("Emulation.setDeviceMetricsOverride", width=720, height=1000, deviceScaleFactor=1, mobile=False)
     page.run("dispatchEvent(new Event('beforeprint'))")
-    assert page.run("document.querySelectorAll('details:not([open])').length") == 0
-    page.run("dispatchEvent(new Event('afterprint'))")
-    assert page.run("document.querySelectorAll('details:not([open])').length") > 0
+    assert page.run("document.querySelectorAll('details:not([open])').length") == closed
+    tops = page.run(
+        "[...document.querySelectorAll('.pair>figure')].slice(0, 2).map(f => f.getBoundingClientRect().top)"
+    )
+    assert tops[0] == tops[1]
+    assert page.run("getComputedStyle(document.querySelector('figure:has(.beside)')).breakInside") == "auto"
+
+
+def test_the_button_follows_the_system(page: Page):
+    for scheme, words in (("light", "Dark colours"), ("dark", "Light colours"), ("light", "Dark colours")):
+        page.run("window.frames_left = 100")
+        page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        # The page hears of the change with one of the next frames.
+        said = page.run(
+            "new Promise(done => { const look = () => { const text = document.getElementById('theme').textContent;"
+            f"if (text === '{words}' || !window.frames_left--) done(text); else requestAnimationFrame(look); }}; look(); }})"
+        )
+        assert said == words
 
 
 @pytest.mark.parametrize("largest", [0.00075, 0.0061, 97.0, 123_456.0])

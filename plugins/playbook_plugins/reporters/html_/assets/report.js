@@ -21,6 +21,7 @@
     label();
   });
   const label = () => { theme.textContent = dark() ? "Light colours" : "Dark colours"; };
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => label());
   theme.className = "tool";
   theme.id = "theme";
   label();
@@ -149,12 +150,4 @@
       tip.style.top = `${event.clientY - outer.top + 14}px`;
     });
   }
-
-  // What is folded away must not be missing on paper; and a link into a fold opens it.
-  let closed = [];
-  addEventListener("beforeprint", () => {
-    closed = [...document.querySelectorAll("details:not([open])")];
-    closed.forEach((d) => { d.open = true; });
-  });
-  addEventListener("afterprint", () => closed.forEach((d) => { d.open = false; }));
 })();
