@@ -8,8 +8,9 @@ import pytest
 from playbook_kernel.api import CampaignResult
 from playbook_plugins.reporters.html_ import HtmlReporter
 from playbook_plugins.reporters.html_.charts import Chart, Series, draw
-from playbook_plugins.reporters.html_.markup import Table
+from playbook_plugins.reporters.html_.markup import Table, el
 from playbook_plugins.reporters.html_.page import shell
+from playbook_plugins.reporters.html_.rows import Interval, forest
 from playbook_plugins.reporters.source import Options
 
 from tests.plugins.reporters.browser import Browser, Page
@@ -222,3 +223,49 @@ def test_numbers_of_an_axis_do_not_stand_on_its_name(browser: Browser, tmp_path:
     shown = browser.open(path.as_uri())
     assert shown.run("document.querySelectorAll('svg.plot text').length") > 4
     assert shown.run(overlap) == []
+
+
+OUTSIDE = """[...document.querySelectorAll('figure svg')].flatMap(s => {
+  const box = s.getBoundingClientRect()
+  return [...s.querySelectorAll('text, path, circle')].map(e => [e, e.getBoundingClientRect()])
+    .filter(([, b]) => b.left < box.left || b.right > box.right || b.bottom > box.bottom)
+    .map(([e]) => e.textContent || e.outerHTML) })"""
+
+
+def test_an_interval_beyond_the_scale_ends_in_an_arrow(browser: Browser, tmp_path: Path):
+    rows = [
+        Interval("up", 0.2, 0.9, 1.4, "worse"), Interval("down", -3.0, -2.0, -1.5, "better"),
+        Interval("within", -1.0, 0.1, 1.0, "cannot tell"),
+    ]  # fmt: skip
+    path = tmp_path / "page.html"
+    path.write_text(shell("x", el("header", el("div", class_="bar1")), [forest("Change", rows)]))
+    shown = browser.open(path.as_uri())
+    assert shown.run("[...document.querySelectorAll('svg .beyond')].map(e => e.getAttribute('class'))") == [
+        "point beyond bad",
+        "point beyond good",
+    ]
+    [up, down, scale] = shown.run(
+        "['.beyond.bad', '.beyond.good', '.grid'].map(e => document.querySelector(e).getBoundingClientRect().toJSON())"
+    )
+    assert up["right"] > scale["right"]
+    assert down["left"] < scale["left"]
+    assert shown.run("document.querySelectorAll('circle').length") == 2, (
+        "a middle that is not on the scale has no point"
+    )
+    assert "An arrow" in shown.run("document.body.textContent")
+    assert shown.run(OUTSIDE) == []
+
+
+def test_percentiles_fit_beside_the_other_chart(page: Page):
+    page.run("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    sizes = "[...document.querySelectorAll('.pair .scroll')].filter(b => b.ariaLabel === 'Latency by percentile')"
+    [[inner, outer]] = page.run(f"{sizes}.map(b => [b.scrollWidth, b.clientWidth])")
+    assert inner <= outer
+
+
+def test_dots_upon_one_another_have_one_label(browser: Browser, tmp_path: Path):
+    dots = Series("", [(1.0, 5.0), (1.0, 5.0), (1.001, 5.01), (9.0, 9.0)], "dots", ["a", "b", "c", "d"])
+    path = tmp_path / "page.html"
+    path.write_text(shell("x", [], [draw(Chart("x", "x", "y", [dots]), Table("x", ["x"], []))], []))
+    texts = browser.open(path.as_uri()).run("[...document.querySelectorAll('svg.plot text')].map(t => t.textContent)")
+    assert [t for t in texts if t[0] in "abcd"] == ["a and 2 more", "d"]

@@ -13,6 +13,8 @@ from playbook_plugins.stats.faults import Struck
 from .markup import Html, Table, el
 
 Point = tuple[float, float]
+_UPON = 6.0
+"""How near two dots are to be taken for one, in units of the drawing."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 16, 10, 40
 
 
@@ -332,8 +334,9 @@ def _names(points: Sequence[Point], labels: Sequence[str], x: Axis, y: Axis) -> 
     """The labels of dots, each on the side where there is room, none upon another."""
     parts: list[Html] = []
     taken: list[tuple[float, float]] = []
-    for (value, height), label in sorted(zip(points, labels, strict=True), key=lambda p: p[0][1]):
-        at, up = x.at(value), y.at(height) + 4
+    places = [(x.at(value), y.at(height)) for value, height in points]
+    for (at, up), label in sorted(together(places, labels), key=lambda p: -p[0][1]):
+        up += 4
         while any(abs(up - other) < 12 and abs(at - beside) < 150 for beside, other in taken):
             up -= 12
         taken.append((at, up))
@@ -341,6 +344,22 @@ def _names(points: Sequence[Point], labels: Sequence[str], x: Axis, y: Axis) -> 
         side = {"x": f"{at + (-9 if left else 9):.1f}", "y": f"{up:.1f}", "class_": "ty" if left else "tl"}
         parts.append(el("text", label if len(label) <= 28 else f"{label[:27]}…", **side))
     return parts
+
+
+def together(places: Sequence[Point], labels: Sequence[str]) -> list[tuple[Point, str]]:
+    """One label for the dots that lie upon one another.
+
+    >>> together([(10, 20), (90, 20), (12, 21), (11, 20)], ["a", "b", "c", "d"])
+    [((10, 20), 'a and 2 more'), ((90, 20), 'b')]
+    """
+    found: list[tuple[Point, list[str]]] = []
+    for place, label in zip(places, labels, strict=True):
+        near = (own for at, own in found if math.dist(at, place) < _UPON)
+        if (names := next(near, None)) is not None:
+            names.append(label)
+        else:
+            found.append((place, [label]))
+    return [(at, own[0] if len(own) == 1 else f"{own[0]} and {len(own) - 1} more") for at, own in found]
 
 
 def _limit(limit: Limit, x: Axis, y: Axis) -> Html:

@@ -34,7 +34,7 @@ def load_charts(requests: Requests, faults: Sequence[Struck] = (), *, many: int 
 
 
 def _distribution(requests: Requests, points: int) -> Html:
-    curves, rows = [], []
+    curves, columns = [], []
     for n, name in enumerate(LATENCIES):
         ordered = sorted(v * 1000 for v in requests.values(name) if v > 0)
         if not ordered:
@@ -43,9 +43,10 @@ def _distribution(requests: Requests, points: int) -> Html:
         cells: list[Cell | Content] = [
             Cell(number(quantile(ordered, q)), f"{quantile(ordered, q):.6g}") for q in QUANTILES
         ]
-        rows.append([_TITLES[name], str(len(ordered)), *cells])
-    head = ["latency (ms)", "requests", *(f"p{q * 100:g}" for q in QUANTILES)]
-    table = Table("Latency by percentile", head, rows, frozenset(range(1, len(head))))
+        columns.append([f"{_TITLES[name]} ms", str(len(ordered)), *cells])
+    # A column for each latency, because many percentiles beside one another are wider than the chart.
+    head, *rows = zip(["percentile", "requests", *(f"p{q * 100:g}" for q in QUANTILES)], *columns, strict=True)
+    table = Table("Latency by percentile", [str(h) for h in head], rows, frozenset(range(1, len(head))))
     chart = Chart("Distribution of latency", "ms", "share of requests", curves, log_x=True, top=1.0, height=400)
     return draw(chart, table)
 

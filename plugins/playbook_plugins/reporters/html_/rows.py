@@ -80,20 +80,30 @@ def forest(title: str, rows: Sequence[Interval]) -> Html:
     furthest = max(max(abs(r.low), abs(r.high)) for r in rows) * 100 or 1.0
     reach = min(furthest, 100.0)
     marks = ticks(-reach, reach, 6)
-    axis = Axis(marks[0], marks[-1], float(left), 860.0, marks=marks)
+    axis = Axis(marks[0], marks[-1], left + 20.0, 840.0, marks=marks)
     base = len(rows) * line + 6
     parts: list[Html] = [el("path", d="".join(f"M{axis.at(v):.1f},0V{base}" for v in marks), class_="grid")]
     parts.append(el("path", d=f"M{axis.at(0.0):.1f},0V{base}", class_="zero"))
     parts += [el("text", f"{v:+g}%" if v else "0", x=f"{axis.at(v):.1f}", y=base + 14, class_="tx") for v in marks]
+    clipped = False
     for n, row in enumerate(rows):
         middle = n * line + 14
         low, at, high = (axis.at(min(max(v * 100, marks[0]), marks[-1])) for v in (row.low, row.middle, row.high))
+        beyond = (row.low * 100 < marks[0], row.high * 100 > marks[-1])
         look = {"better": "good", "worse": "bad", "cannot tell": "warn"}.get(row.word, "soft")
         said = el("title", f"{row.label}: {row.middle:+.2%}, {row.low:+.2%} to {row.high:+.2%}, {row.word}")
         shown = row.label if len(row.label) <= 30 else f"{row.label[:29]}…"
         parts.append(el("text", shown, x=left - 8, y=middle + 4, class_="ty"))
         parts.append(el("path", said, d=f"M{low:.1f},{middle}H{high:.1f}", class_=f"whisker {look}"))
-        parts.append(el("circle", cx=f"{at:.1f}", cy=middle, r="4", class_=f"point {look}"))
+        if marks[0] <= row.middle * 100 <= marks[-1]:
+            parts.append(el("circle", cx=f"{at:.1f}", cy=middle, r="4", class_=f"point {look}"))
+        # What goes on beyond the scale ends in an arrow.
+        arrows = ((axis.start, -1), (axis.end, 1))
+        for (edge, way), is_cut in zip(arrows, beyond, strict=True):
+            if is_cut:
+                clipped = True
+                tip = f"M{edge:g} {middle - 6}l{way * 12} 6 {-way * 12} 6z"
+                parts.append(el("path", d=tip, class_=f"point beyond {look}"))
     svg = el(
         "svg",
         parts,
@@ -101,4 +111,5 @@ def forest(title: str, rows: Sequence[Interval]) -> Html:
         role="img",
         aria_label=f"{title}; the numbers are in the table above",
     )
-    return el("figure", el("figcaption", title), svg, class_="broad")
+    note = "An arrow: the interval goes on beyond the scale; the table has its ends." if clipped else None
+    return el("figure", el("figcaption", title), svg, el("p", note, class_="soft") if note else None, class_="broad")
