@@ -139,7 +139,7 @@ class ScriptBenchmark(Benchmark[Options]):
             said = [line for line in tail if line.strip() and not line.startswith("METRIC:")]
             raise PhaseFailed(
                 f"{self.options.script} exited with {status}" + (f": {said[-1]}" if said else ""),
-                hint=_hint(tail) or f"its output is in {LOG}",
+                hint=_hint(tail) or f"its output is in {_within_run(log)}",
             )
         return self._measurement(metrics)
 
@@ -178,6 +178,13 @@ def _variable(name: str) -> str:
 def _count(values: dict[str, object], key: str) -> int | None:
     value = values.get(key)
     return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _within_run(log: Path) -> str:
+    """Where a trial's log lies in the run's folder: each attempt after the first has a folder of its own."""
+    folder = log.parents[1]
+    run = folder.parents[2] if folder.parent.name == "trials" else folder.parent
+    return log.relative_to(run).as_posix()
 
 
 def _hint(tail: Sequence[str]) -> str:

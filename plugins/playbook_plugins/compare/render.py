@@ -8,9 +8,9 @@ from typing import Any
 
 from playbook_kernel.api import encode, redact, redacted
 
-from playbook_plugins.reporters.html_.charts import Interval, forest
 from playbook_plugins.reporters.html_.markup import Cell, Content, Html, Row, Table, el
 from playbook_plugins.reporters.html_.page import shell
+from playbook_plugins.reporters.html_.rows import Interval, forest
 from playbook_plugins.reporters.words import markdown_text, number
 
 from .comparison import Comparison, ScenarioComparison

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 from playbook_kernel.api import (
     CampaignResult,
@@ -17,8 +16,8 @@ from playbook_kernel.api import (
 )
 
 from playbook_plugins.stats import faults, records
-from playbook_plugins.stats.runs import trial_place
 
+from .files import Files, files
 from .source import Options
 from .words import amount, clean, left_clean, number, seconds, size, why
 from .words import markdown_text as text
@@ -92,7 +91,21 @@ def _scenario(scenario: ScenarioResult, source: Path, links: str) -> Iterator[st
         yield from _trial(trial, scenario.scenario, source, links)
 
 
-def _failure(failure: PhaseOutcome) -> Iterator[str]:
+def _link(kept: Files, path: str, name: str = "") -> str:
+    return f"[{text(name or kept.named(path))}]({kept.link(path)})"
+
+
+def _hint(hint: str, kept: Files) -> str:
+    """The hint; a file of the trial that it names is a link, with the folder of its attempt."""
+    found = kept.mentioned(hint)
+    if found is None:
+        return text(hint)
+    before, path, after = found
+    spaces = [" " if before.endswith(" ") else "", " " if after.startswith(" ") else ""]
+    return f"{text(before)}{spaces[0]}{_link(kept, path)}{spaces[1]}{text(after)}"
+
+
+def _failure(failure: PhaseOutcome, kept: Files) -> Iterator[str]:
     blame = ", ".join(
         part
         for part in (
@@ -104,13 +117,18 @@ def _failure(failure: PhaseOutcome) -> Iterator[str]:
     )
     yield f"**{failure.phase} {failure.status}**: {text(failure.error)}" + (f" ({blame})" if blame else "")
     if failure.hint:
-        yield from ("", f"Hint: {text(failure.hint)}")
+        yield from ("", f"Hint: {_hint(failure.hint, kept)}")
+    told = kept.mentioned(failure.hint or "")
+    for log in kept.own:
+        if told is None or told[1] != log.path:
+            yield from ("", f"Log: {_link(kept, log.path)}")
     yield ""
 
 
 def _trial(trial: TrialResult, scenario: str, source: Path, links: str) -> Iterator[str]:
+    kept = files(trial, scenario, source, links)
     if trial.failure:
-        yield from _failure(trial.failure)
+        yield from _failure(trial.failure, kept)
     if trial.measurement:
         measured = trial.measurement
         rows = [
@@ -123,8 +141,7 @@ def _trial(trial: TrialResult, scenario: str, source: Path, links: str) -> Itera
             if n is not None
         ]
         yield from ("", " · ".join([*notes, text(measured.method)]), "")
-    folder = trial_place(source, trial, scenario)
-    place = source / folder
+    place = source / kept.folder
     if struck := faults.load_faults(place):
         rows = faults.told(records.of_trial(place, trial), struck)
         yield from _table(faults.HEAD, [[text(cell) for cell in row] for row in rows])
@@ -170,18 +187,18 @@ def _trial(trial: TrialResult, scenario: str, source: Path, links: str) -> Itera
         )
     for warning in trial.warnings:
         yield from ("", f"> ⚠ {text(warning)}")
-    if trial.artifacts:
-        yield from ("", f"<details><summary>{len(trial.artifacts)} files kept</summary>", "")
+    if kept.kept:
+        yield from ("", f"<details><summary>{len(kept.kept)} files kept</summary>", "")
         yield from _table(
             ["file", "kind", "node", "size"],
             [
                 [
-                    f"[{text(a.path)}]({quote(f'{links}{folder}/{a.path}')})",
+                    _link(kept, a.path, a.path),
                     text(a.kind),
                     text(a.node),
                     size(a.size) + (" ⚠ " + text(a.note) if a.partial else ""),
                 ]
-                for a in trial.artifacts
+                for a in kept.kept
             ],
         )
         yield from ("", "</details>")

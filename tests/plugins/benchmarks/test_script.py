@@ -177,3 +177,13 @@ def test_it_conforms(made: Make) -> None:
     check_benchmark(
         check_driver(ScriptBenchmark), made("echo METRIC:a=1"), broken=made("exit 3"), hangs=made("sleep 600")
     )
+
+
+@pytest.mark.parametrize("place", ["001_a", "001_a/trials/pk-2"])
+def test_the_hint_names_the_log_of_its_own_attempt(made: Make, tmp_path: Path, place: str) -> None:
+    trial = made("exit 3")
+    trial.ctx.directory = tmp_path / "run" / place
+    with pytest.raises(PhaseFailed) as error:
+        run(trial)
+    assert error.value.hint == f"its output is in {place}/logs/test_output.log"
+    assert (tmp_path / "run" / place / "logs/test_output.log").is_file()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from attrs import evolve
 from playbook_kernel.api import (
     Artifact,
     CampaignResult,
@@ -54,6 +57,19 @@ def trial(scenario: str, number: int = 1, *, error: str = "", text: str = "fine"
         True,
         (text,),
     )
+
+
+def retried(folder: Path, hint: str) -> CampaignResult:
+    """A scenario that failed twice, each time with a log of its own that no collector brought home."""
+    trials = []
+    for number, place in ((1, "006_again"), (2, "006_again/trials/pk-1-2")):
+        log = folder / place / "logs/test_output.log"
+        log.parent.mkdir(parents=True)
+        log.write_text(f"attempt {number}\n")
+        one = trial("006_again", number, error="it broke")
+        broken = tuple(evolve(p, hint=hint.format(place=place)) if p.error else p for p in one.phases)
+        trials.append(evolve(one, phases=broken))
+    return campaign(ScenarioResult("006_again", "failed", "it broke", trials=tuple(trials)))
 
 
 def campaign(*scenarios: ScenarioResult, name: str = "20260101_000000_all_scenarios") -> CampaignResult:

@@ -8,8 +8,9 @@ import pytest
 from playbook_kernel.api import CampaignResult
 from playbook_plugins.reporters.html_ import HtmlReporter
 from playbook_plugins.reporters.html_.charts import Chart, Series, draw
-from playbook_plugins.reporters.html_.markup import Table
+from playbook_plugins.reporters.html_.markup import Table, el
 from playbook_plugins.reporters.html_.page import shell
+from playbook_plugins.reporters.html_.rows import Interval, forest
 from playbook_plugins.reporters.source import Options
 
 from tests.plugins.reporters.browser import Browser, Page
@@ -163,11 +164,50 @@ def test_values_are_shown_under_the_pointer(page: Page):
     assert tip.startswith("TTFT: ")
 
 
-def test_all_is_open_on_paper(page: Page):
+def look(page: Page) -> list[str]:
+    """The colours of text, of an axis, of a grid line, of a curve and of what is behind them."""
+    return page.run(
+        "[['body', 'color'], ['svg.plot text', 'fill'], ['.grid', 'stroke'], ['.line', 'stroke'], ['body', 'backgroundColor']]"
+        ".map(([e, c]) => getComputedStyle(document.querySelector(e))[c])"
+    )
+
+
+def test_paper_is_light_whatever_was_chosen(page: Page):
+    page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "light"}])
+    light = look(page)
+    page.run("document.getElementById('theme').click()")
+    dark = look(page)
+    assert not set(light) & set(dark)
+    for scheme in ("light", "dark"):
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        page.call("Emulation.setEmulatedMedia", media="print", features=features)
+        assert look(page) == light
+    page.run("localStorage.clear()")
+
+
+def test_charts_stand_two_in_a_row_on_paper_and_what_is_closed_stays_closed(page: Page):
+    closed = page.run("document.querySelectorAll('details:not([open])').length")
+    page.call("Emulation.setEmulatedMedia", media="print")
+    page.call("Emulation.setDeviceMetricsOverride", width=720, height=1000, deviceScaleFactor=1, mobile=False)
     page.run("dispatchEvent(new Event('beforeprint'))")
-    assert page.run("document.querySelectorAll('details:not([open])').length") == 0
-    page.run("dispatchEvent(new Event('afterprint'))")
-    assert page.run("document.querySelectorAll('details:not([open])').length") > 0
+    assert page.run("document.querySelectorAll('details:not([open])').length") == closed
+    tops = page.run(
+        "[...document.querySelectorAll('.pair>figure')].slice(0, 2).map(f => f.getBoundingClientRect().top)"
+    )
+    assert tops[0] == tops[1]
+    assert page.run("getComputedStyle(document.querySelector('figure:has(.beside)')).breakInside") == "auto"
+
+
+def test_the_button_follows_the_system(page: Page):
+    for scheme, words in (("light", "Dark colours"), ("dark", "Light colours"), ("light", "Dark colours")):
+        page.run("window.frames_left = 100")
+        page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        # The page hears of the change with one of the next frames.
+        said = page.run(
+            "new Promise(done => { const look = () => { const text = document.getElementById('theme').textContent;"
+            f"if (text === '{words}' || !window.frames_left--) done(text); else requestAnimationFrame(look); }}; look(); }})"
+        )
+        assert said == words
 
 
 @pytest.mark.parametrize("largest", [0.00075, 0.0061, 97.0, 123_456.0])
@@ -183,3 +223,49 @@ def test_numbers_of_an_axis_do_not_stand_on_its_name(browser: Browser, tmp_path:
     shown = browser.open(path.as_uri())
     assert shown.run("document.querySelectorAll('svg.plot text').length") > 4
     assert shown.run(overlap) == []
+
+
+OUTSIDE = """[...document.querySelectorAll('figure svg')].flatMap(s => {
+  const box = s.getBoundingClientRect()
+  return [...s.querySelectorAll('text, path, circle')].map(e => [e, e.getBoundingClientRect()])
+    .filter(([, b]) => b.left < box.left || b.right > box.right || b.bottom > box.bottom)
+    .map(([e]) => e.textContent || e.outerHTML) })"""
+
+
+def test_an_interval_beyond_the_scale_ends_in_an_arrow(browser: Browser, tmp_path: Path):
+    rows = [
+        Interval("up", 0.2, 0.9, 1.4, "worse"), Interval("down", -3.0, -2.0, -1.5, "better"),
+        Interval("within", -1.0, 0.1, 1.0, "cannot tell"),
+    ]  # fmt: skip
+    path = tmp_path / "page.html"
+    path.write_text(shell("x", el("header", el("div", class_="bar1")), [forest("Change", rows)]))
+    shown = browser.open(path.as_uri())
+    assert shown.run("[...document.querySelectorAll('svg .beyond')].map(e => e.getAttribute('class'))") == [
+        "point beyond bad",
+        "point beyond good",
+    ]
+    [up, down, scale] = shown.run(
+        "['.beyond.bad', '.beyond.good', '.grid'].map(e => document.querySelector(e).getBoundingClientRect().toJSON())"
+    )
+    assert up["right"] > scale["right"]
+    assert down["left"] < scale["left"]
+    assert shown.run("document.querySelectorAll('circle').length") == 2, (
+        "a middle that is not on the scale has no point"
+    )
+    assert "An arrow" in shown.run("document.body.textContent")
+    assert shown.run(OUTSIDE) == []
+
+
+def test_percentiles_fit_beside_the_other_chart(page: Page):
+    page.run("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    sizes = "[...document.querySelectorAll('.pair .scroll')].filter(b => b.ariaLabel === 'Latency by percentile')"
+    [[inner, outer]] = page.run(f"{sizes}.map(b => [b.scrollWidth, b.clientWidth])")
+    assert inner <= outer
+
+
+def test_dots_upon_one_another_have_one_label(browser: Browser, tmp_path: Path):
+    dots = Series("", [(1.0, 5.0), (1.0, 5.0), (1.001, 5.01), (9.0, 9.0)], "dots", ["a", "b", "c", "d"])
+    path = tmp_path / "page.html"
+    path.write_text(shell("x", [], [draw(Chart("x", "x", "y", [dots]), Table("x", ["x"], []))], []))
+    texts = browser.open(path.as_uri()).run("[...document.querySelectorAll('svg.plot text')].map(t => t.textContent)")
+    assert [t for t in texts if t[0] in "abcd"] == ["a and 2 more", "d"]

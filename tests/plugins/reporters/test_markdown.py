@@ -13,7 +13,7 @@ from playbook_plugins.reporters.markdown import MarkdownReporter
 from playbook_plugins.reporters.source import Options
 from playbook_plugins.reporters.words import markdown_text
 
-from tests.plugins.reporters.samples import HOSTILE, good, hostile
+from tests.plugins.reporters.samples import HOSTILE, good, hostile, retried
 
 RENDERER = MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough")
 EVIL = "\\`*_{}[]()<>|#~&;!+-=.1aB \"'$:/@"
@@ -121,3 +121,17 @@ def test_secrets_are_taken_out(tmp_path: Path):
     text = report(tmp_path, evolve(good(), tool=f"with {secret.reveal()}"))
     assert "hunter2" not in text
     assert "with \\*\\*\\*" in text or "with ***" in text
+
+
+@pytest.mark.parametrize(
+    "hint", ["its output is in {place}/logs/test_output.log", "its output is in logs/test_output.log", "x"]
+)
+def test_each_attempt_links_its_own_log(tmp_path: Path, hint: str):
+    text = report(tmp_path, retried(tmp_path, hint))
+    first, _, second = text.partition("### Attempt 2")
+    for part, log in (
+        (first, "006_again/logs/test_output.log"),
+        (second, "006_again/trials/pk-1-2/logs/test_output.log"),
+    ):
+        assert part.count(f"[{log}]({log})") == 1
+        assert f"[logs/test_output.log]({log})" in part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -12,8 +13,9 @@ from playbook_plugins.stats.faults import Struck
 from .markup import Html, Table, el
 
 Point = tuple[float, float]
+_UPON = 6.0
+"""How near two dots are to be taken for one, in units of the drawing."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 16, 10, 40
-_GANTT = 1180
 
 
 @frozen
@@ -21,6 +23,7 @@ class Series:
     """A named curve.
 
     ``shape``: ``line``, ``step`` (holds until the next point) or ``dots`` (with a label each, shown if ``named``).
+    ``band``: for each point the least and the most of what the curve stands for.
     """
 
     name: str
@@ -29,6 +32,8 @@ class Series:
     labels: Sequence[str] = ()
     colour: int | None = None
     named: bool = True
+    dash: int | None = None
+    band: Sequence[tuple[float, float]] = ()
 
 
 @frozen
@@ -49,7 +54,11 @@ def fault_marks(faults: Sequence[Struck], start: float, end: float) -> list[Limi
 
 @frozen
 class Chart:
-    """What to draw. ``span``: the range of x, if not that of the points; ``top``: of y."""
+    """What to draw.
+
+    ``span``: the range of x, if not that of the points; ``top``: of y. ``legend``: what it names, if not each curve.
+    ``digits``: of a coordinate; without any a curve is as exact as a screen, and half as long.
+    """
 
     title: str
     x: str
@@ -62,10 +71,14 @@ class Chart:
     height: int = 240
     top: float | None = None
     span: tuple[float, float] | None = None
+    legend: Sequence[Series] | None = None
+    digits: int = 1
 
 
 @frozen
-class _Axis:
+class Axis:
+    """A scale, linear or logarithmic: which values lie where, and which of them are marked."""
+
     low: float
     high: float
     start: float
@@ -80,7 +93,7 @@ class _Axis:
 
     def said(self) -> str:
         """For the script that shows the values under the pointer."""
-        return f"{self.start} {self.end} {self.low:.9g} {self.high:.9g} {int(self.log)}"
+        return f"{self.start:g} {self.end:g} {self.low:.5g} {self.high:.5g}{' 1' if self.log else ''}"
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -129,114 +142,201 @@ def figure(title: str, drawing: Sequence[Html], table: Table) -> Html:
 def draw(chart: Chart, table: Table) -> Html:
     """A chart with its table; nothing if there is nothing to draw."""
     drawn = drawing(chart)
-    return figure(chart.title, drawn, table) if drawn else Html("")
+    return figure(chart.title, [legend(chart.series), drawn], table) if drawn else Html("")
 
 
-def panels(title: str, charts: Sequence[Chart], table: Table, *, beside: bool = False) -> Html:
-    """Charts of the same span, one below the other or ``beside`` one another, with one table for all."""
-    parts = [el("div", el("p", c.title, class_="panel"), drawn) for c in charts if (drawn := drawing(c))]
-    return figure(title, [el("div", parts, class_="beside")] if beside else parts, table)
+def panels(title: str, charts: Sequence[Chart], table: Table, *, beside: bool = False, note: str = "") -> Html:
+    """Charts of the same span, one below the other or ``beside`` one another, with one table for all.
+
+    Charts that follow one another and have the same curves have one legend, above the first of them.
+    """
+    parts: list[Html] = []
+    said: Html | None = None
+    for chart in charts:
+        drawn, words = drawing(chart, f"{chart.title} in {chart.y} over time"), legend_of(chart)
+        if drawn:
+            parts += [words] if words and words != said else []
+            parts.append(el("div", el("p", chart.title, class_="panel"), drawn))
+            said = words
+    shown = [el("div", parts, class_="beside")] if beside else parts
+    return figure(title, [*shown, el("p", note, class_="soft")] if note else shown, table)
 
 
-def drawing(chart: Chart) -> list[Html]:
-    """The legend, if there is more than one curve, and the drawing."""
+def drawing(chart: Chart, told: str = "") -> Html:
+    """The drawing, without its legend; ``told``: what it is, for those who cannot see it."""
     points = [p for s in chart.series for p in s.points if p[1] == p[1]]
     if not points:
-        return []
-    x, y = _x_axis(chart, points), _y_axis(chart, points)
+        return Html("")
+    high = [top for s in chart.series for _, top in s.band if top == top]
+    x, y = _x_axis(chart, points), _y_axis(chart, [*(p[1] for p in points), *high])
     parts = [*_grid(chart, x, y)]
     for n, series in enumerate(chart.series):
-        colour = n if series.colour is None else series.colour
-        parts.append(
-            _dots(series, x, y, colour) if series.shape == "dots" else _curve(series, x, y, f"k{colour % 8} d{n % 4}")
+        colour = (n if series.colour is None else series.colour) % 8
+        parts += (
+            [_dots(series, x, y, colour)]
+            if series.shape == "dots"
+            else [
+                *_band(series, x, y, f"band k{colour}", chart.digits),
+                *_curve(series, x, y, _look(n, series), chart.digits),
+            ]
         )
     parts += [_limit(limit, x, y) for limit in chart.limits]
-    svg = el(
+    return el(
         "svg",
         parts,
         viewBox=f"0 0 {chart.width} {chart.height}",
         role="img",
-        aria_label=f"{chart.title}: {chart.y} against {chart.x}; the numbers are in the table below",
+        aria_label=told or f"{chart.title}: {chart.y} against {chart.x}; the numbers are in the table below",
         class_="plot",
         data_x=x.said(),
         data_y=y.said(),
     )
-    return [_legend(chart.series), svg] if sum(bool(s.name) for s in chart.series) > 1 else [svg]
 
 
-def _x_axis(chart: Chart, points: Sequence[Point]) -> _Axis:
+def _look(n: int, series: Series) -> str:
+    """The classes that tell the n-th curve from others: a colour, and a dash for those who see no colours."""
+    colour, dash = n if series.colour is None else series.colour, n if series.dash is None else series.dash
+    return f"k{colour % 8}{f' d{dash % 4}' if dash % 4 else ''}"
+
+
+def _x_axis(chart: Chart, points: Sequence[Point]) -> Axis:
     values = [p[0] for p in points] + [v.value for v in chart.limits if v.axis == "x"]
     low, high = chart.span or (min(values), max(values))
     start, end = float(_LEFT), float(chart.width - _RIGHT)
     if chart.log_x and low > 0:
         if high / low < 1.5:
             low, high = low / 1.3, high * 1.3
-        return _Axis(low, high, start, end, log=True, marks=log_ticks(low, high))
+        return Axis(low, high, start, end, log=True, marks=log_ticks(low, high))
     if chart.whole_x:
         marks = [t for t in ticks(low, high, 8) if t == int(t) and low <= t <= high]
-        return _Axis(low - 0.5, high + 0.5, start, end, marks=marks)
+        return Axis(low - 0.5, high + 0.5, start, end, marks=marks)
     if chart.span is None:
         marks = ticks(min(0.0, low), high or 1.0, 8)
-        return _Axis(marks[0], marks[-1], start, end, marks=marks)
-    return _Axis(low, high, start, end, marks=[t for t in ticks(low, high, 8) if low <= t <= high])
+        return Axis(marks[0], marks[-1], start, end, marks=marks)
+    return Axis(low, high, start, end, marks=[t for t in ticks(low, high, 8) if low <= t <= high])
 
 
-def _y_axis(chart: Chart, points: Sequence[Point]) -> _Axis:
-    values = [p[1] for p in points] + [v.value for v in chart.limits if v.axis == "y"]
+def _y_axis(chart: Chart, heights: Sequence[float]) -> Axis:
+    values = [*heights] + [v.value for v in chart.limits if v.axis == "y"]
     high = chart.top if chart.top is not None else max(values)
     marks = ticks(min(0.0, *values), high if high > 0 else 1.0, 4 if chart.height > 160 else 2)
-    return _Axis(marks[0], marks[-1], float(chart.height - _BOTTOM), float(_TOP), marks=marks)
+    return Axis(marks[0], marks[-1], float(chart.height - _BOTTOM), float(_TOP), marks=marks)
 
 
-def _grid(chart: Chart, x: _Axis, y: _Axis) -> list[Html]:
+def _grid(chart: Chart, x: Axis, y: Axis) -> list[Html]:
+    """Two groups, one for each axis, which other charts with the same axis share (see :func:`shared`)."""
     left, right, base = x.start, x.end, y.start
-    lines = "".join(f"M{left:g},{y.at(v):.1f}H{right:g}" for v in y.marks)
-    parts = [el("path", d=lines, class_="grid")]
-    parts += [el("text", short(v), x=f"{left - 8:g}", y=f"{y.at(v) + 4:.1f}", class_="ty") for v in y.marks]
-    parts += [el("text", short(v), x=f"{x.at(v):.1f}", y=f"{base + 16:g}", class_="tx") for v in x.marks]
-    middle = (y.start + y.end) / 2
-    parts.append(el("text", chart.x, x=f"{(left + right) / 2:g}", y=f"{base + 34:g}", class_="tx"))
-    turned = f"rotate(-90 14 {middle:g})"
-    parts.append(el("text", chart.y, x="14", y=f"{middle:g}", class_="tx", transform=turned))
-    return parts
+    lines = "".join(f"M8 {_n(y.at(v) - 4)}H{_n(right - left + 8)}" for v in y.marks)
+    parts = [el("path", d=lines, class_="grid"), *(el("text", short(v), y=_n(y.at(v))) for v in y.marks)]
+    middle = _n((y.start + y.end) / 2 - 4)
+    turned = {"x": _n(22 - left), "y": middle, "transform": f"rotate(-90 {_n(22 - left)} {middle})"}
+    parts.append(el("text", chart.y, class_="tx", **turned))
+    up = el("g", parts, class_="ty", transform=f"translate({_n(left - 8)} 4)")
+    parts = [el("text", short(v), x=_n(x.at(v))) for v in x.marks]
+    parts.append(el("text", chart.x, x=_n((left + right) / 2), y=18))
+    return [up, el("g", parts, class_="tx", transform=f"translate(0 {_n(base + 16)})")]
 
 
-def _curve(series: Series, x: _Axis, y: _Axis, look: str) -> Html:
-    words: list[str] = []
-    before = None
-    for value, height in series.points:
-        if height != height:  # a gap: nothing is known here
-            before = None
-            continue
-        at = f"{x.at(value):.1f}"
-        if before is None:
-            words.append(f"M{at},{y.at(height):.1f}")
-        elif series.shape == "step":
-            words.append(f"H{at}V{y.at(height):.1f}")
+def _n(value: float) -> str:
+    """A coordinate: a tenth of a pixel is enough.
+
+    >>> _n(12.04), _n(-0.52), _n(-0.01)
+    ('12', '-.5', '0')
+    """
+    text = f"{abs(round(value, 1)):.1f}".removesuffix(".0")
+    sign = "-" if value <= -0.05 else ""
+    return sign + (text.removeprefix("0") if text != "0" else text)
+
+
+def _pair(x: float, y: float) -> str:
+    """Two numbers of a path, with a space only where it needs one."""
+    first, second = _n(x), _n(y)
+    joined = second[0] == "-" or (second[0] == "." and "." in first)
+    return f"{first}{'' if joined else ' '}{second}"
+
+
+def runs(points: Sequence[Point]) -> list[list[Point]]:
+    """The stretches between gaps: where nothing is known, no line is drawn.
+
+    >>> runs([(0, 1), (1, math.nan), (2, 3), (3, 4)])
+    [[(0, 1)], [(2, 3), (3, 4)]]
+    """
+    found: list[list[Point]] = [[]]
+    for point in points:
+        if point[1] == point[1]:
+            found[-1].append(point)
         else:
-            words.append(f"L{at},{y.at(height):.1f}")
-        before = height
-    return el("path", d="".join(words), class_=f"line {look}", data_name=series.name)
+            found.append([])
+    return [run for run in found if run]
 
 
-def _dots(series: Series, x: _Axis, y: _Axis, colour: int) -> Html:
+def path(points: Sequence[Point], shape: str = "line", digits: int = 1) -> str:
+    """A curve through points of the drawing, each told from the one before; rounding does not add up.
+
+    >>> path([(10, 20), (15.26, 20.5), (20.52, 11)]), path([(10, 20), (15, 20), (20, 11)], "step")
+    ('M10 20l5.3.5 5.2-9.5', 'M10 20h10v-9')
+    """
+    exact = [(round(x, digits), round(y, digits)) for x, y in points]
+    start = "M" + _pair(*exact[0])
+    moves = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(exact)]
+    if shape == "step":
+        return start + _steps(moves)
+    return start + "".join(f"{' ' if n else 'l'}{_pair(*move)}" for n, move in enumerate(moves))
+
+
+def _steps(moves: Sequence[Point]) -> str:
+    """Moves across and then up or down, those of one direction made one."""
+    words: list[list[float | str]] = []
+    for move in moves:
+        for letter, by in zip("hv", move, strict=True):
+            if abs(by) < 0.01:
+                continue
+            if words and words[-1][0] == letter:
+                words[-1][1] = float(words[-1][1]) + by
+            else:
+                words.append([letter, by])
+    return "".join(f"{letter}{_n(float(by))}" for letter, by in words)
+
+
+def _curve(series: Series, x: Axis, y: Axis, look: str, digits: int) -> list[Html]:
+    stretches = [[(x.at(at), y.at(up)) for at, up in run] for run in runs(series.points)]
+    line = "".join(path(run, series.shape, digits) for run in stretches)
+    drawn = [el("path", d=line, class_=f"line {look}", data_name=series.name)] if line else []
+    # A value that stands alone has no line; it is a point.
+    alone = "".join(f"M{_pair(*run[0])}h.01" for run in stretches if len(run) == 1)
+    return [*drawn, el("path", d=alone, class_=f"alone {look.split()[0]}")] if alone else drawn
+
+
+def _band(series: Series, x: Axis, y: Axis, look: str, digits: int) -> list[Html]:
+    """The area between the least and the most of what a curve stands for."""
+    if not series.band:
+        return []
+    low = runs([(p[0], b[0]) for p, b in zip(series.points, series.band, strict=True)])
+    high = runs([(p[0], b[1]) for p, b in zip(series.points, series.band, strict=True)])
+    around = [[*top, *reversed(under)] for top, under in zip(high, low, strict=True)]
+    line = "".join(f"{path([(x.at(at), y.at(up)) for at, up in run], digits=digits)}z" for run in around)
+    return [el("path", d=line, class_=look)]
+
+
+def _dots(series: Series, x: Axis, y: Axis, colour: int) -> Html:
     parts: list[Html] = []
     labels = series.labels or [series.name] * len(series.points)
     for (value, height), label in zip(series.points, labels, strict=True):
         at, up = x.at(value), y.at(height)
         title = el("title", f"{label}: {short(value)}, {short(height)}")
-        parts.append(el("circle", title, cx=f"{at:.1f}", cy=f"{up:.1f}", r="5", class_=f"dot k{colour % 8}"))
+        parts.append(el("circle", title, cx=_n(at), cy=_n(up), r=5, class_=f"dot k{colour % 8}"))
     if series.named and len(series.points) <= 12:
         parts += _names(series.points, labels, x, y)
     return el("g", parts)
 
 
-def _names(points: Sequence[Point], labels: Sequence[str], x: _Axis, y: _Axis) -> list[Html]:
+def _names(points: Sequence[Point], labels: Sequence[str], x: Axis, y: Axis) -> list[Html]:
     """The labels of dots, each on the side where there is room, none upon another."""
     parts: list[Html] = []
     taken: list[tuple[float, float]] = []
-    for (value, height), label in sorted(zip(points, labels, strict=True), key=lambda p: p[0][1]):
-        at, up = x.at(value), y.at(height) + 4
+    places = [(x.at(value), y.at(height)) for value, height in points]
+    for (at, up), label in sorted(together(places, labels), key=lambda p: -p[0][1]):
+        up += 4
         while any(abs(up - other) < 12 and abs(at - beside) < 150 for beside, other in taken):
             up -= 12
         taken.append((at, up))
@@ -246,7 +346,23 @@ def _names(points: Sequence[Point], labels: Sequence[str], x: _Axis, y: _Axis) -
     return parts
 
 
-def _limit(limit: Limit, x: _Axis, y: _Axis) -> Html:
+def together(places: Sequence[Point], labels: Sequence[str]) -> list[tuple[Point, str]]:
+    """One label for the dots that lie upon one another.
+
+    >>> together([(10, 20), (90, 20), (12, 21), (11, 20)], ["a", "b", "c", "d"])
+    [((10, 20), 'a and 2 more'), ((90, 20), 'b')]
+    """
+    found: list[tuple[Point, list[str]]] = []
+    for place, label in zip(places, labels, strict=True):
+        near = (own for at, own in found if math.dist(at, place) < _UPON)
+        if (names := next(near, None)) is not None:
+            names.append(label)
+        else:
+            found.append((place, [label]))
+    return [(at, own[0] if len(own) == 1 else f"{own[0]} and {len(own) - 1} more") for at, own in found]
+
+
+def _limit(limit: Limit, x: Axis, y: Axis) -> Html:
     if limit.axis == "x":
         at = f"{x.at(limit.value):.1f}"
         line = el("path", d=f"M{at},{y.start:g}V{y.end:g}", class_="limit")
@@ -257,113 +373,18 @@ def _limit(limit: Limit, x: _Axis, y: _Axis) -> Html:
     return el("g", line, el("text", limit.label, x=f"{x.end:g}", y=f"{beside:.1f}", class_="ty bad"))
 
 
-def _legend(series: Sequence[Series]) -> Html:
-    items = []
-    for n, s in enumerate(series):
-        if not s.name:
-            continue
-        colour = n if s.colour is None else s.colour
-        swatch = el(
-            "svg",
-            el("path", d="M0,6H18", class_=f"line k{colour % 8} d{n % 4}"),
-            viewBox="0 0 18 12",
-            class_="swatch",
-            aria_hidden="true",
-        )
-        items.append(el("li", swatch, s.name))
-    return el("ul", items, class_="legend")
+def legend_of(chart: Chart) -> Html:
+    """The legend that a chart asks for."""
+    return legend(chart.series if chart.legend is None else chart.legend)
 
 
-@frozen
-class Bar:
-    """A stretch of a row: from, for how long, and which phase it shows."""
-
-    start: float
-    seconds: float
-    kind: str
-    title: str
-    bad: bool = False
+def legend(series: Sequence[Series]) -> Html:
+    """Which curve is which, if there is more than one."""
+    named = [(n, s) for n, s in enumerate(series) if s.name]
+    items = [el("li", swatch(el("path", d="M0 6H18"), _look(n, s)), s.name) for n, s in named]
+    return el("ul", items, class_="legend") if len(items) > 1 else Html("")
 
 
-def gantt(title: str, rows: Sequence[tuple[str, Sequence[Bar]]], table: Table, kinds: Sequence[str]) -> Html:
-    """Who did what when: a row each, on one scale of seconds."""
-    bars = [b for _, row in rows for b in row]
-    if not bars:
-        return Html("")
-    left, line = 210, 22
-    height = len(rows) * line + 44
-    marks = ticks(0.0, max(b.start + b.seconds for b in bars) or 1.0, 8)
-    axis = _Axis(0.0, marks[-1], float(left), float(_GANTT - _RIGHT), marks=marks)
-    base = len(rows) * line + 6
-    parts: list[Html] = [el("path", d="".join(f"M{axis.at(v):.1f},0V{base}" for v in marks), class_="grid")]
-    parts += [el("text", short(v), x=f"{axis.at(v):.1f}", y=base + 14, class_="tx") for v in marks]
-    parts.append(el("text", "seconds since the campaign began", x=(left + _GANTT) // 2, y=base + 32, class_="tx"))
-    for n, (label, row) in enumerate(rows):
-        top = n * line + 4
-        shown = label if len(label) <= 30 else f"{label[:29]}…"
-        parts.append(el("text", el("title", label), shown, x=left - 8, y=top + 12, class_="ty"))
-        for bar in row:
-            width = max(1.5, axis.at(bar.start + bar.seconds) - axis.at(bar.start))
-            kind = f"bar p{kinds.index(bar.kind) if bar.kind in kinds else 0}{' failed' if bar.bad else ''}"
-            box = {"x": f"{axis.at(bar.start):.1f}", "y": top, "width": f"{width:.1f}", "height": line - 7}
-            parts.append(el("rect", el("title", bar.title), class_=kind, **box))
-    svg = el(
-        "svg",
-        parts,
-        viewBox=f"0 0 {_GANTT} {height}",
-        role="img",
-        aria_label=f"{title}; the numbers are in the table below",
-    )
-    return figure(title, [_bars_legend(kinds), svg], table)
-
-
-def _bars_legend(kinds: Sequence[str]) -> Html:
-    def swatch(kind: str) -> Html:
-        return el("svg", el("rect", class_=kind, width=12, height=12), viewBox="0 0 12 12", class_="swatch",
-                  aria_hidden="true")  # fmt: skip
-
-    items = [el("li", swatch(f"bar p{n}"), kind) for n, kind in enumerate(kinds)]
-    return el("ul", items, el("li", swatch("bar failed"), "did not end well"), class_="legend")
-
-
-@frozen
-class Interval:
-    """A relative change with its interval; ``word``: the verdict."""
-
-    label: str
-    low: float
-    middle: float
-    high: float
-    word: str
-
-
-def forest(title: str, rows: Sequence[Interval]) -> Html:
-    """Intervals below one another, and where zero is; the numbers stand in the table above it."""
-    if not rows:
-        return Html("")
-    left, line = 210, 22
-    furthest = max(max(abs(r.low), abs(r.high)) for r in rows) * 100 or 1.0
-    reach = min(furthest, 100.0)
-    marks = ticks(-reach, reach, 6)
-    axis = _Axis(marks[0], marks[-1], float(left), 860.0, marks=marks)
-    base = len(rows) * line + 6
-    parts: list[Html] = [el("path", d="".join(f"M{axis.at(v):.1f},0V{base}" for v in marks), class_="grid")]
-    parts.append(el("path", d=f"M{axis.at(0.0):.1f},0V{base}", class_="zero"))
-    parts += [el("text", f"{v:+g}%" if v else "0", x=f"{axis.at(v):.1f}", y=base + 14, class_="tx") for v in marks]
-    for n, row in enumerate(rows):
-        middle = n * line + 14
-        low, at, high = (axis.at(min(max(v * 100, marks[0]), marks[-1])) for v in (row.low, row.middle, row.high))
-        look = {"better": "good", "worse": "bad", "cannot tell": "warn"}.get(row.word, "soft")
-        said = el("title", f"{row.label}: {row.middle:+.2%}, {row.low:+.2%} to {row.high:+.2%}, {row.word}")
-        shown = row.label if len(row.label) <= 30 else f"{row.label[:29]}…"
-        parts.append(el("text", shown, x=left - 8, y=middle + 4, class_="ty"))
-        parts.append(el("path", said, d=f"M{low:.1f},{middle}H{high:.1f}", class_=f"whisker {look}"))
-        parts.append(el("circle", cx=f"{at:.1f}", cy=middle, r="4", class_=f"point {look}"))
-    svg = el(
-        "svg",
-        parts,
-        viewBox=f"0 0 880 {base + 20}",
-        role="img",
-        aria_label=f"{title}; the numbers are in the table above",
-    )
-    return el("figure", el("figcaption", title), svg, class_="broad")
+def swatch(sample: Html, look: str) -> Html:
+    """A piece of a drawing, beside its name."""
+    return el("svg", sample, class_=f"swatch {look}", aria_hidden="true")

@@ -26,14 +26,15 @@ def load_charts(requests: Requests, faults: Sequence[Struck] = (), *, many: int 
     parts = [_distribution(requests, _POINTS // less)]
     line = timeline(requests, _BINS // less)
     if line is not None:
-        parts.append(_over_time(line, fault_marks(faults, *requests.span()), failed=bool(requests.failures)))
+        marks = fault_marks(faults, *requests.span())
+        parts.append(_over_time(line, marks, failed=bool(requests.failures), digits=2 - less))
     if requests.skipped:
         parts.append(el("p", f"{requests.skipped} records could not be read and are not shown.", class_="note"))
     return parts
 
 
 def _distribution(requests: Requests, points: int) -> Html:
-    curves, rows = [], []
+    curves, columns = [], []
     for n, name in enumerate(LATENCIES):
         ordered = sorted(v * 1000 for v in requests.values(name) if v > 0)
         if not ordered:
@@ -42,14 +43,15 @@ def _distribution(requests: Requests, points: int) -> Html:
         cells: list[Cell | Content] = [
             Cell(number(quantile(ordered, q)), f"{quantile(ordered, q):.6g}") for q in QUANTILES
         ]
-        rows.append([_TITLES[name], str(len(ordered)), *cells])
-    head = ["latency (ms)", "requests", *(f"p{q * 100:g}" for q in QUANTILES)]
-    table = Table("Latency by percentile", head, rows, frozenset(range(1, len(head))))
+        columns.append([f"{_TITLES[name]} ms", str(len(ordered)), *cells])
+    # A column for each latency, because many percentiles beside one another are wider than the chart.
+    head, *rows = zip(["percentile", "requests", *(f"p{q * 100:g}" for q in QUANTILES)], *columns, strict=True)
+    table = Table("Latency by percentile", [str(h) for h in head], rows, frozenset(range(1, len(head))))
     chart = Chart("Distribution of latency", "ms", "share of requests", curves, log_x=True, top=1.0, height=400)
     return draw(chart, table)
 
 
-def _over_time(line: Timeline, marks: Sequence[Limit], *, failed: bool) -> Html:
+def _over_time(line: Timeline, marks: Sequence[Limit], *, failed: bool, digits: int) -> Html:
     times = [line.at(n) for n in range(len(line.arrivals))]
     end = (times[-1] + line.step / 2) if times else 1.0
     began = [t - line.step / 2 for t in times]
@@ -66,7 +68,7 @@ def _over_time(line: Timeline, marks: Sequence[Limit], *, failed: bool) -> Html:
     ]
     if failed:
         charts.append(_panel("Errors", "requests", end, _series("errors", began, line.errors, 4, "step")))
-    charts = [evolve(chart, limits=marks) for chart in charts]
+    charts = [evolve(chart, limits=marks, digits=digits) for chart in charts]
     head = ["after s", "sent 1/s", "done 1/s", "in flight", "tok/s", "errors"]
     columns = zip(line.arrivals, line.finished, line.in_flight, line.tokens, line.errors, strict=True)
     rows = [

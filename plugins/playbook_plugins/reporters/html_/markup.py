@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from attrs import field, frozen
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"}
+_AXIS = re.compile(r'<g class="t[xy]".*?</g>')
 _SPECIAL = re.compile(r"[&<>\"']")
 _VOID = {"meta", "br", "input", "hr"}
+_EMPTY = {"path", "rect", "circle", "use"}
+"""Elements of a drawing, which may end where they begin if nothing is in them."""
 
 
 class Html(str):
@@ -51,13 +56,32 @@ def el(tag: str, *content: Content, **attributes: object) -> Html:
             continue
         key = name.rstrip("_").replace("_", "-")
         words.append(key if value is True else f'{key}="{escape(value)}"')
-    opening = f"<{' '.join(words)}>"
-    return Html(opening if tag in _VOID else f"{opening}{html(content)}</{tag}>")
+    opening, inner = " ".join(words), html(content)
+    if tag in _EMPTY and not inner:
+        return Html(f"<{opening}/>")
+    return Html(f"<{opening}>" if tag in _VOID else f"<{opening}>{inner}</{tag}>")
+
+
+def shared(page: Html) -> Html:
+    """The page with each axis that many drawings have written once, and used by the others."""
+    counts = Counter(_AXIS.findall(page))
+    names: dict[str, str] = {}
+
+    def again(found: re.Match[str]) -> str:
+        axis = found[0]
+        if counts[axis] == 1:
+            return axis
+        if axis in names:
+            return f'<use href="#{names[axis]}"/>'
+        names[axis] = f"a{len(names)}"
+        return f'<g id="{names[axis]}"{axis.removeprefix("<g")}'
+
+    return Html(_AXIS.sub(again, page))
 
 
 @frozen
 class Cell:
-    """``key``: what the column is sorted by, if that is not what is shown. ``kind``: a class of the style sheet."""
+    """``key``: what the column is sorted by, if that is not the number that is shown. ``kind``: a class of the style sheet."""
 
     shown: Content
     key: float | str | None = None
@@ -78,7 +102,10 @@ class Table:
     hide_caption: bool = False
 
     def html(self) -> Html:
-        """The table, which the page's script makes sortable and copyable; columns without any content are left out."""
+        """The table, which the page's script makes sortable, copyable and a region with a name.
+
+        Columns without any content are left out.
+        """
         kept = [n for n in range(len(self.head)) if n == 0 or not self.rows or any(_shown(r[n]) for r in self.rows)]
         right = "".join(f" n{place + 1}" for place, n in enumerate(kept) if n in self.numeric)
         # End tags of rows and cells may be left out in HTML, and a long campaign has very many.
@@ -87,11 +114,11 @@ class Table:
             "table",
             el("caption", self.caption, class_="sr" if self.hide_caption else None),
             Html(
-                f"<thead><tr>{''.join(el('th', self.head[n], scope='col') for n in kept)}</thead><tbody>{body}</tbody>"
+                f"<thead><tr>{''.join(f'<th scope=col>{html(self.head[n])}' for n in kept)}</thead><tbody>{body}</tbody>"
             ),
             class_=f"data{right}",
         )
-        return el("div", table, class_="scroll", tabindex="0", role="region", aria_label=self.caption)
+        return el("div", table, class_="scroll")
 
 
 def _shown(cell: Cell | Content) -> bool:
@@ -101,6 +128,15 @@ def _shown(cell: Cell | Content) -> bool:
 def _cell(cell: Cell | Content, *, first: bool) -> Html:
     made = cell if isinstance(cell, Cell) else Cell(cell)
     tag = "th scope=row" if first else "td"
-    key = "" if made.key is None else f' data-v="{escape(made.key)}"'
+    key = "" if made.key is None or _says(made) else f' data-v="{escape(made.key)}"'
     kind = f' class="{escape(made.kind)}"' if made.kind else ""
     return Html(f"<{tag}{kind}{key}>{html(made.shown)}")
+
+
+def _says(cell: Cell) -> bool:
+    """Whether what is shown is the key, but for digits that nobody needs to sort by."""
+    try:
+        shown, key = float(str(cell.shown).replace(",", "")), float(cell.key or 0)
+    except ValueError:
+        return False
+    return math.isclose(shown, key, rel_tol=0.0006)

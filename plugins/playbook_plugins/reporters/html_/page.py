@@ -16,9 +16,9 @@ from playbook_kernel.api import PHASES, CampaignResult, ScenarioResult
 from playbook_plugins.reporters.words import clean, left_clean, number, seconds, why
 from playbook_plugins.stats.metrics import REQUEST_RATE, THROUGHPUT, find
 
-from .charts import Bar, gantt
 from .fingerprint import fingerprint
-from .markup import Cell, Content, Html, Table, el
+from .markup import Cell, Content, Html, Table, el, shared
+from .rows import Bar, gantt
 from .scenario import scenario_section
 from .tradeoff import tradeoff
 
@@ -76,14 +76,16 @@ def shell(title: str, header: Html, main: Sequence[Html], footer: Html | None = 
         el("title", title),
         el("style", Html(css)),
     )
-    body = el(
-        "body",
-        el("a", "Skip to the results", href="#results", class_="skip"),
-        header,
-        el("main", main, id="results"),
-        footer,
-        el("div", id="said", class_="sr", role="status", aria_live="polite"),
-        el("script", Html(js)),
+    body = shared(
+        el(
+            "body",
+            el("a", "Skip to the results", href="#results", class_="skip"),
+            header,
+            el("main", main, id="results"),
+            footer,
+            el("div", id="said", class_="sr", role="status", aria_live="polite"),
+            el("script", Html(js)),
+        )
     )
     return f"<!doctype html>\n{el('html', head, body, lang='en')}\n"
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 from playbook_kernel.api import Measurement, PhaseOutcome, ScenarioResult, TrialResult
 
+from playbook_plugins.reporters.files import Files, files
 from playbook_plugins.reporters.words import number, seconds, size, why
 from playbook_plugins.stats import faults, records
 from playbook_plugins.stats.metrics import REQUEST_RATE, THROUGHPUT, find, meaning
-from playbook_plugins.stats.runs import trial_place
 
 from .load import error_table, load_charts
-from .markup import Cell, Html, Row, Table, el
+from .markup import Cell, Content, Html, Row, Table, el
 from .telemetry import telemetry_charts
 
 _STATISTICS = ("mean", "std", "min", "p1", "p5", "p10", "p25", "p50", "p75", "p90", "p95", "p99", "p99.9", "max")
@@ -35,13 +34,14 @@ def scenario_section(scenario: ScenarioResult, n: int, source: Path, links: str,
     about = el("p", scenario.description) if scenario.description else None
     tags = el("p", "Tags: ", ", ".join(scenario.tags), class_="soft") if scenario.tags else None
     failure = scenario.last.failure if scenario.last else None
-    reason = _reason(scenario, failure) if scenario.status not in ("completed", "skipped") else None
+    kept = files(scenario.last, scenario.scenario, source, links) if scenario.last else None
+    reason = _reason(scenario, failure, kept) if scenario.status not in ("completed", "skipped") else None
     parts: list[Html] = []
     for trial in scenario.trials[:-1]:
         said = [
-            _blame(trial.failure) if trial.failure else None,
+            _blame(trial.failure, files(trial, scenario.scenario, source, links)) if trial.failure else None,
             _phases(trial).html(),
-            _files(trial, scenario, source, links),
+            _files(files(trial, scenario.scenario, source, links)),
         ]
         parts.append(
             el("details", el("summary", f"Attempt {trial.attempt}: {trial.status}, {seconds(trial.seconds)}"), said)
@@ -49,31 +49,43 @@ def scenario_section(scenario: ScenarioResult, n: int, source: Path, links: str,
     if scenario.last:
         if len(scenario.trials) > 1:
             parts.append(el("h3", f"Attempt {scenario.last.attempt}"))
-        parts += list(_trial(scenario.last, scenario, source, links, many))
+        parts += list(_trial(scenario.last, source, files(scenario.last, scenario.scenario, source, links), many))
     return el("section", head, about, tags, reason, parts, id=f"s{n}", aria_labelledby=f"h{n}")
 
 
-def _reason(scenario: ScenarioResult, failure: PhaseOutcome | None) -> Html:
-    if failure is None:
+def _reason(scenario: ScenarioResult, failure: PhaseOutcome | None, kept: Files | None) -> Html:
+    if failure is None or kept is None:
         return el("div", why(scenario), class_="reason")
-    return _blame(failure)
+    return _blame(failure, kept)
 
 
-def _blame(failure: PhaseOutcome) -> Html:
+def _blame(failure: PhaseOutcome, kept: Files) -> Html:
     named = (("class", failure.error_class), ("node", failure.node), ("plugin", failure.plugin))
     blame = ", ".join(f"{word} {value}" for word, value in named if value)
+    told = kept.mentioned(failure.hint or "")
     return el(
         "div",
         el("strong", f"{failure.phase} {failure.status}: "),
         failure.error,
         f" ({blame})" if blame else None,
-        el("p", f"Hint: {failure.hint}") if failure.hint else None,
+        el("p", "Hint: ", _with_links(failure.hint, kept)) if failure.hint else None,
+        [el("p", "Log: ", _link(kept, a.path)) for a in kept.own if told is None or a.path != told[1]],
         class_="reason",
     )
 
 
-def _trial(trial: TrialResult, scenario: ScenarioResult, source: Path, links: str, many: int) -> Iterator[Html]:
-    folder = source / trial_place(source, trial, scenario.scenario)
+def _link(kept: Files, path: str) -> Html:
+    return el("a", kept.named(path), href=kept.link(path))
+
+
+def _with_links(hint: str, kept: Files) -> Content:
+    """The hint; a file of the trial that it names is a link, with the folder of its attempt."""
+    found = kept.mentioned(hint)
+    return hint if found is None else [found[0], _link(kept, found[1]), found[2]]
+
+
+def _trial(trial: TrialResult, source: Path, kept: Files, many: int) -> Iterator[Html]:
+    folder = source / kept.folder
     for warning in trial.warnings:
         yield el("p", warning, class_="note")
     for residue in trial.residue:
@@ -88,13 +100,13 @@ def _trial(trial: TrialResult, scenario: ScenarioResult, source: Path, links: st
         if struck:
             yield Table("Faults", faults.HEAD, faults.told(requests, struck), frozenset()).html()
         charts = load_charts(requests, struck, many=many) if requests is not None else []
-        charts += telemetry_charts(folder, trial, requests.span() if requests is not None else None, struck)
+        charts += telemetry_charts(folder, trial, requests.span() if requests is not None else None, struck, many=many)
         yield el("div", charts, class_="pair")
         if requests is not None and requests.errors:
             yield error_table(requests).html()
         yield from _metrics(trial.measurement)
     else:
-        yield from telemetry_charts(folder, trial, None, faults.load_faults(folder))
+        yield from telemetry_charts(folder, trial, None, faults.load_faults(folder), many=many)
     yield el("h3", "How it went")
     tables = [_phases(trial).html()]
     if trial.deployment and trial.deployment.instances:
@@ -102,7 +114,7 @@ def _trial(trial: TrialResult, scenario: ScenarioResult, source: Path, links: st
     if trial.health:
         tables.append(_health(trial).html())
     yield el("div", tables, class_="tables")
-    yield _files(trial, scenario, source, links)
+    yield _files(kept)
 
 
 def _tiles(measured: Measurement) -> Html:
@@ -198,20 +210,19 @@ def _health(trial: TrialResult) -> Table:
     return Table("Health checks", ["service", "node", "check", "verdict", "seen"], rows)
 
 
-def _files(trial: TrialResult, scenario: ScenarioResult, source: Path, links: str) -> Html:
-    if not trial.artifacts:
+def _files(kept: Files) -> Html:
+    if not kept.kept:
         return el("p", "No files were kept.", class_="soft")
-    folder = trial_place(source, trial, scenario.scenario)
     rows: list[Row] = [
         [
-            el("a", a.path, href=f"{quote(f'{links}{folder}/{a.path}')}"),
+            el("a", a.path, href=kept.link(a.path)),
             a.kind,
             a.node,
             Cell(size(a.size), a.size),
-            el("code", a.sha256[:12]),
+            el("code", a.sha256[:12]) if a.sha256 else "",
             a.note,
         ]
-        for a in trial.artifacts
+        for a in kept.kept
     ]
     table = Table("Files kept", ["file", "kind", "node", "size", "SHA-256", "note"], rows, frozenset({3}))
     return el("details", el("summary", f"{len(rows)} files kept: logs and artifacts"), table.html())

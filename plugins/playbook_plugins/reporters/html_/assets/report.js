@@ -21,6 +21,7 @@
     label();
   });
   const label = () => { theme.textContent = dark() ? "Light colours" : "Dark colours"; };
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => label());
   theme.className = "tool";
   theme.id = "theme";
   label();
@@ -68,6 +69,11 @@
     }
     say(`${rows.length - 1} rows copied`);
   };
+  // What may have to be scrolled can be reached by keyboard, and has a name.
+  for (const box of document.querySelectorAll(".scroll")) {
+    const name = box.querySelector("caption")?.textContent;
+    if (name) { box.tabIndex = 0; box.setAttribute("role", "region"); box.setAttribute("aria-label", name); }
+  }
   for (const table of document.querySelectorAll("main:not([data-plain]) table.data")) {
     if (table.tBodies[0].rows.length > 1) {
       [...table.tHead.rows[0].cells].forEach((head, column) => {
@@ -92,17 +98,26 @@
     return (at) => { const v = f(low) + ((at - start) / (end - start)) * (f(high) - f(low)); return log ? 10 ** v : v; };
   };
   const short = (v) => (Math.abs(v) >= 1000 ? Math.round(v).toLocaleString("en") : String(Number(v.toPrecision(3))));
-  const pointsOf = (path) => {
-    const found = [];
+  // The drawing tells each point from the one before; a step has its value from its point on.
+  const curveOf = (path) => {
+    const points = [], text = path.getAttribute("d");
     let x = 0, y = 0;
-    for (const [, kind, a, b] of path.getAttribute("d").matchAll(/([MLHV])([-\d.]+)(?:,([-\d.]+))?/g)) {
-      if (kind === "V") y = Number(a); else { x = Number(a); if (b !== undefined) y = Number(b); }
-      if (kind !== "H") found.push([x, y]);
+    for (const [, kind, numbers] of text.matchAll(/([Mlhv])([^Mlhvz]*)/g)) {
+      const found = (numbers.match(/-?(?:\d+(?:\.\d+)?|\.\d+)/g) ?? []).map(Number);
+      if (kind === "M") { [x, y] = found; points.push([x, y]); }
+      if (kind === "h") x += found[0];
+      if (kind === "v") { y += found[0]; points.push([x, y]); }
+      if (kind === "l") for (let n = 0; n < found.length; n += 2) { x += found[n]; y += found[n + 1]; points.push([x, y]); }
     }
-    return found;
+    return { name: path.dataset.name, points, step: text.includes("h") };
+  };
+  const under = ({ points, step }, at) => {
+    if (!step) return points.reduce((best, p) => (Math.abs(p[0] - at) < Math.abs(best[0] - at) ? p : best), points[0]);
+    const last = points.findLast((p) => p[0] <= at);
+    return last ? [at, last[1]] : points[0];
   };
   for (const plot of document.querySelectorAll("svg.plot")) {
-    const lines = [...plot.querySelectorAll("path[data-name]")].map((p) => [p.dataset.name, pointsOf(p)]);
+    const lines = [...plot.querySelectorAll("path[data-name]")].map(curveOf);
     if (!lines.length) continue;
     const toX = scale(plot.dataset.x), toY = scale(plot.dataset.y);
     const figure = plot.closest("figure");
@@ -121,9 +136,9 @@
       const [start, end] = plot.dataset.x.split(" ").map(Number);
       const at = ((event.clientX - box.left) / box.width) * view.width;
       if (at < start || at > end) { hide(); return; }
-      const rows = lines.map(([name, points]) => {
-        const near = points.reduce((best, p) => (Math.abs(p[0] - at) < Math.abs(best[0] - at) ? p : best), points[0]);
-        return `${name}: ${short(toY(near[1]))} at ${short(toX(near[0]))}`;
+      const rows = lines.map((line) => {
+        const near = under(line, at);
+        return `${line.name}: ${short(toY(near[1]))} at ${short(toX(near[0]))}`;
       });
       const [bottom, top] = plot.dataset.y.split(" ").map(Number);
       cross.setAttribute("d", `M${at.toFixed(1)},${bottom}V${top}`);
@@ -135,12 +150,4 @@
       tip.style.top = `${event.clientY - outer.top + 14}px`;
     });
   }
-
-  // What is folded away must not be missing on paper; and a link into a fold opens it.
-  let closed = [];
-  addEventListener("beforeprint", () => {
-    closed = [...document.querySelectorAll("details:not([open])")];
-    closed.forEach((d) => { d.open = true; });
-  });
-  addEventListener("afterprint", () => closed.forEach((d) => { d.open = false; }));
 })();
