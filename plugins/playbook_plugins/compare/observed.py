@@ -19,6 +19,7 @@ MAIN = (
     "latency_mean",
 )  # fmt: skip
 """What is compared if nobody says otherwise."""
+_MOST_NAMED = 3
 
 
 @frozen
@@ -71,7 +72,12 @@ def variant(results: Path, text: str) -> Variant:
             folders.append(runs.find(results, part))
     folders = list(dict.fromkeys(folders))
     loaded = tuple(runs.load(f) for f in folders)
-    return Variant(name if listed is rest and sign else loaded[0].id, tuple(folders), loaded)
+    return Variant(name if listed is rest and sign else _together([r.id for r in loaded]), tuple(folders), loaded)
+
+
+def _together(names: Sequence[str]) -> str:
+    """All of them, or what leaves room for something else on the line."""
+    return ", ".join(names) if len(names) <= _MOST_NAMED else f"{names[0]} and {len(names) - 1} more"
 
 
 def observe(variant: Variant, scenario: str, wanted: Iterable[str] | None, *, within: bool = True) -> Trials:

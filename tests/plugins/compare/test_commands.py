@@ -151,11 +151,15 @@ def test_a_scenario_that_broke_fails_the_gate(call, repeats, tmp_path: Path):
     assert [c.get("classname") for c in suite if c.find("failure") is not None] == ["breaks"]
 
 
-def test_equal_runs_pass_without_a_rule(call, make: Make):
+def test_equal_runs_pass_without_a_rule_and_all_repeats_are_named(call, make: Make, tmp_path: Path):
     for n, ttft in enumerate(around(100, 0.005, 6, 5)):
         make(f"r-{n}", pd={"ttft_p99_ms": ttft})
-    code, out, _ = call("gate", "r-0,r-1,r-2", "-b", "r-3,r-4,r-5")
-    assert (code, out.splitlines()[-1]) == (0, "2 checks, 0 failed: r-0 against r-3")
+    junit = tmp_path / "gate.xml"
+    code, out, _ = call("gate", "r-0,r-1,r-2", "-b", "r-3,r-4,r-5", "--junit", junit)
+    assert (code, out.splitlines()[-1]) == (0, "2 checks, 0 failed: r-0, r-1, r-2 against r-3, r-4, r-5")
+    assert ET.parse(junit).getroot()[0].get("name") == "r-0, r-1, r-2"
+    _, out, _ = call("compare", "r-3,r-4", "r-*", "-f", "html")
+    assert "<h1>r-0 and 5 more against r-3, r-4</h1>" in out
 
 
 def test_what_fails_is_shown_with_value_and_limit_and_one_run_a_side_is_said_to_tell_little(call, make: Make):
