@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import define, field
 from playbook_kernel.api import CampaignResult, Reporter, run_all
@@ -75,6 +75,9 @@ QUEUE = Queue()
 
 class NotifyReporter(Reporter[Options]):
     """Holds the settings of notifications; the hook of the same name sends them. It writes no file."""
+
+    renders: ClassVar[bool] = False
+    """`report` does not offer it."""
 
     def write(self, result: CampaignResult, into: Path) -> Sequence[Path]:
         return []
