@@ -216,8 +216,20 @@ def test_a_journal_that_is_damaged_or_cut_is_told(root, run):
     raw = (run / "journal.jsonl").read_bytes()
     (run / "journal.jsonl").write_bytes(raw.replace(b"PhaseEnded", b"PhaseEnder", 1))
     assert "damaged  journal.jsonl" in call("results", "verify", cwd=root).out
-    (run / "journal.jsonl").write_bytes(raw[: raw.rindex(b'{"v"')])
-    assert "was interrupted" in call("results", "verify", cwd=root).out
+    for kept in (0, 3, raw.count(b"\n") - 1):
+        (run / "journal.jsonl").write_bytes(b"".join(raw.splitlines(keepends=True)[:kept]))
+        done = call("results", "verify", cwd=root)
+        assert done.code == 1, "it was sealed after its end"
+        assert "damaged  journal.jsonl does not hold the end of the campaign" in done.out
+        assert f"it breaks off after {kept} record" in done.out
+        assert "1 damaged" in done.out
+    (run / "journal.jsonl").unlink()
+    for words in (run.name, "--all"):
+        assert "damaged  journal.jsonl is missing\n" in call("results", "verify", words, cwd=root).out
+    (run / "journal.jsonl").write_bytes(b"".join(raw.splitlines(keepends=True)[:3]))
+    (run / "SHA256SUMS").unlink()
+    done = call("results", "verify", cwd=root)
+    assert (done.code, "note: the run was interrupted" in done.out) == (0, True)
 
 
 def test_of_an_earlier_version_the_artifacts_are_checked(root, run):

@@ -19,6 +19,8 @@ from playbook_kernel.loading import HookManager, Loader, load_file, load_hooks, 
 from playbook_kernel.loading.blame import suspect
 from playbook_kernel.model import DriverRef, Load, Measurement, PluginPolicy
 
+from tests.kernel.campaigns import campaign
+
 GOOD = """
 from playbook_kernel.api import *
 
@@ -320,6 +322,14 @@ def test_hook_plugins_of_one_name_are_both_left_out_until_one_is_pinned(install:
     assert facts(load_hooks(made)) == []
     assert [q.reason for q in made.quarantine] == ["its name is taken twice"] * 2
     assert facts(load_hooks(loader(prefer={"hooks:twin": "two"}))) == [{"from": two}]
+
+
+def test_a_campaign_writes_down_which_distribution_each_hook_plugin_is_of(install: Install, tmp_path: Path) -> None:
+    install("one-more", FACTS, {"hooks:more": "{module}"}, version="2.3")
+    result = campaign(tmp_path, ["a"], in_process=True).result
+    assert result.plugins["more"] == "one-more 2.3"
+    assert result.plugins[str(tmp_path / "base.py")] == "not installed"
+    assert list(result.plugins) == sorted(result.plugins)
 
 
 def test_drivers_made_in_code_are_offered_also_by_plugins_that_come_later(install: Install) -> None:

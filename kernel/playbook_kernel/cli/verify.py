@@ -28,7 +28,7 @@ _GROWING = (SEAL, JOURNAL, LOG, LOCK)
 
 @frozen
 class Verdict:
-    """What became of a run's files. ``sealed``: its campaign came to its end, and wrote down a hash of every file.
+    """What became of a run's files. ``sealed``: its campaign came to its end, and wrote down the hashes of its files.
 
     ``links``: how many of those ``checked`` are second names of a file of the run, which `results` does not count.
     """
@@ -65,7 +65,7 @@ def verify(obj: dict[str, Any], run: str | None, *, every: bool, as_json: bool) 
         raise click.UsageError("Give a RUN, or --all.")
     results = results_dir(obj)
     folders = [Path(r["path"]) for r in runs(results)] if every else [find_run(results, run)]
-    verdicts = [look(f) for f in folders if (f / JOURNAL).is_file() or not every]
+    verdicts = [look(f) for f in folders if not every or any((f / name).is_file() for name in (JOURNAL, SEAL))]
     if as_json:
         echo_json([{**_plain(v), "good": v.good} for v in verdicts])
     for verdict in () if as_json else verdicts:
@@ -84,11 +84,15 @@ def look(run: Path) -> Verdict:
     notes, damaged = [], []
     if in_progress(run):
         notes.append("a process of this run is at work: its files are still changing")
-    for check in (_journal, _campaign):
+    for name, check in ((JOURNAL, _journal), (CAMPAIGN, _campaign)):
         try:
             if note := check(run):
                 notes.append(note)
-        except (PlaybookError, OSError) as error:
+        except FileNotFoundError:
+            damaged.append(f"{name} is missing")
+        except OSError as error:
+            damaged.append(f"{name}: {error.strerror}")
+        except PlaybookError as error:
             damaged.append(str(error).removeprefix(f"{run}/"))
     there = set(_files(run))
     expected = sums or dict(_artifacts(run))
@@ -176,6 +180,12 @@ def _journal(run: Path) -> str:
     except JournalDamaged as error:
         raise PlaybookError(f"{JOURNAL}: {error}") from error
     if next((r.type for r in reversed(records) if r.type in _LIFE), "") != "campaign_ended":
+        # a run that goes on loses its seal as soon as it has said so
+        if (run / SEAL).exists() and (not records or records[-1].type != "resumed"):
+            raise PlaybookError(
+                f"{JOURNAL} does not hold the end of the campaign, after which {SEAL} was written: "
+                f"it breaks off after {len(records)} record{'' if len(records) == 1 else 's'}"
+            )
         return "the run was interrupted: `playbook-kernel run --resume` goes on with it"
     return "the last record of the journal is torn" if whole < len(raw) else ""
 

@@ -414,7 +414,14 @@ class _Campaign:
             tuple(self._results),
             _TOOL,
             self.past.command or self.request.command,
-            dict.fromkeys(sorted(n for n, _ in self.hooks.list_name_plugin()), ""),
+            {
+                **dict.fromkeys(sorted(n for n, _ in self.hooks.list_name_plugin()), "not installed"),
+                **{
+                    o.name: "" if o.built_in else f"{o.distribution} {o.version}"
+                    for o in self.loader.hook_offers()
+                    if self.hooks.has_plugin(o.name)
+                },
+            },
             tuple(self._warnings),
             interruptions=self._interruptions,
         )

@@ -159,13 +159,19 @@ class Loader:
         self._loaded[offer] = plugin
         return plugin
 
+    def hook_offers(self) -> list[Offer]:
+        """Hook plugins that may be used, without those of a name that is pinned to another distribution."""
+        return [
+            offer
+            for offer in self.offers("hooks")
+            if offer.distribution == normal(self.policy.prefer.get(f"hooks:{offer.name}", offer.distribution))
+        ]
+
     def hook_plugins(self) -> dict[str, Any]:
         """Import every hook plugin that may be used; those that fail are quarantined, as are names taken twice."""
         by_name: defaultdict[str, list[Offer]] = defaultdict(list)
-        for offer in self.offers("hooks"):
-            pinned = self.policy.prefer.get(f"hooks:{offer.name}")
-            if pinned is None or offer.distribution == normal(pinned):
-                by_name[offer.name].append(offer)
+        for offer in self.hook_offers():
+            by_name[offer.name].append(offer)
         found: dict[str, Any] = {}
         for name, candidates in by_name.items():
             if len(candidates) > 1:

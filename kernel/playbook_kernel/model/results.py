@@ -202,6 +202,8 @@ class ScenarioResult:
 class CampaignResult:
     """What reporters turn into files. ``id`` is the name of the run's folder.
 
+    ``plugins``: the hooks that were at work, each with its distribution and version; empty: built in,
+    ``not installed``: a single file.
     ``interruptions``: each time that the run ended too early and was gone on with, in words.
     """
 

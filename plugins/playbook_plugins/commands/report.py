@@ -41,18 +41,27 @@ def command(
 
     known = {p.name: p for p in entry_points(group=GROUP)}
     if listing:
-        for name in sorted(known):
+        for name in sorted(n for n, point in known.items() if _renders(point)):
             click.echo(name)
         return
     folder = runs.find(Path.cwd() / (results_dir or (obj or {}).get("results_dir", "results")), run)
     result = runs.load(folder)
     into = output or folder
+    reporters = [_reporter(known, name, folder) for name in formats or ("html",)]
     into.mkdir(parents=True, exist_ok=True)
-    for name in formats or ("html",):
-        written = [*_reporter(known, name, folder).write(result, into)]
+    for reporter in reporters:
+        written = [*reporter.write(result, into)]
         seal.add(folder, written)
         for path in written:
             click.echo(str(path))
+
+
+def _renders(point: EntryPoint) -> bool:
+    """Whether it writes files; one that cannot be loaded is named, so that asking for it says why."""
+    try:
+        return bool(getattr(point.load(), "renders", True))
+    except Exception:  # noqa: BLE001 - whatever an import raises
+        return True
 
 
 def _reporter(known: Mapping[str, EntryPoint], name: str, folder: Path) -> Any:
@@ -62,11 +71,16 @@ def _reporter(known: Mapping[str, EntryPoint], name: str, folder: Path) -> Any:
 
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+        hint = f"did you mean {near[0]!r}?" if near else "`playbook-kernel report --list` lists them"
         raise ConfigError([f"there is no report format {name!r}"], hint=hint)
     try:
         driver = known[name].load()
     except Exception as error:
         raise ConfigError([f"report format {name} cannot be loaded: {type(error).__name__}: {error}"]) from error
+    if not getattr(driver, "renders", True):
+        raise ConfigError(
+            [f"{name} writes no report: it is of use while a campaign runs"],
+            hint="`playbook-kernel report --list` lists what does",
+        )
     wants = {f.name for f in fields(driver.options_type)}
     return driver(driver.options_type(**({"source": str(folder)} if "source" in wants else {})))

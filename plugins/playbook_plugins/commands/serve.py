@@ -50,7 +50,8 @@ def command(
     from playbook_plugins.serve.server import Server
     from playbook_plugins.serve.site import Site
 
-    runs = _runs(Path.cwd() / (results_dir or (obj or {}).get("results_dir", "results")), run)
+    given = results_dir or (obj or {}).get("results_dir")
+    runs = _runs(Path.cwd() / (given or "results"), run, surely=bool(given))
     try:
         inside = is_loopback(host)
         token = _token(token_file, wanted=not inside)
@@ -74,11 +75,19 @@ def command(
             click.echo("", err=True)
 
 
-def _runs(results: Path, name: str | None) -> Runs:
+def _runs(results: Path, name: str | None, *, surely: bool) -> Runs:
+    """What to show. ``surely``: somebody named the folder, so it should be there. Raises ConfigError."""
+    from playbook_kernel.api import ConfigError
+
     from playbook_plugins.serve.state import FILES, Runs
     from playbook_plugins.stats import runs
 
     if name is None:
+        if not results.is_dir() and (surely or results.exists()):
+            why = "is not a folder" if results.exists() else "there is no such folder"
+            raise ConfigError([f"{results}: {why}"], hint="-r names the folder that holds the runs")
+        if not results.is_dir():
+            click.echo(f"{results} does not exist yet: the first run makes it", err=True)
         return Runs(results.resolve())
     given = Path(name)
     if given.is_dir() and not any((given / f).is_file() for f in FILES):

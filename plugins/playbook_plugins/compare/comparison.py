@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from playbook_plugins.stats.fingerprints import engines, images, nodes, provenance, scenario_state
 from playbook_plugins.stats.metrics import meaning
@@ -43,11 +43,16 @@ class Comparison:
     changed: tuple[Changed, ...] = ()
     scenarios: tuple[ScenarioComparison, ...] = field(factory=tuple)
 
+    @property
+    def both(self) -> tuple[str, ...]:
+        """The runs that stand on both sides: no number of such repeats would tell anything."""
+        return tuple(name for name in self.runs[0] if name in self.runs[1])
+
 
 def compare(baseline: Variant, other: Variant, settings: Settings, wanted: Sequence[str] | None = MAIN) -> Comparison:
     """Compare two variants, scenario by scenario, metric by metric. ``wanted`` None: every metric there is."""
     names = list(dict.fromkeys([*baseline.scenarios, *other.scenarios]))
-    return Comparison(
+    made = Comparison(
         baseline.name,
         other.name,
         (tuple(r.id for r in baseline.results), tuple(r.id for r in other.results)),
@@ -56,6 +61,11 @@ def compare(baseline: Variant, other: Variant, settings: Settings, wanted: Seque
             _scenario(name, observe(baseline, name, wanted), observe(other, name, wanted), settings) for name in names
         ),
     )
+    return evolve(made, scenarios=tuple(map(_without_advice, made.scenarios))) if made.both else made
+
+
+def _without_advice(scenario: ScenarioComparison) -> ScenarioComparison:
+    return evolve(scenario, differences=tuple(evolve(d, repeats_needed=0) for d in scenario.differences))
 
 
 def _scenario(name: str, before: Trials, after: Trials, settings: Settings) -> ScenarioComparison:
@@ -85,7 +95,10 @@ def _scenario(name: str, before: Trials, after: Trials, settings: Settings) -> S
 def _lost(trials: Trials) -> str:
     if not trials.total:
         return "runs do not have it"
-    return f"{trials.total} {'trial' if trials.total == 1 else 'trials'} did not complete: {trials.reason or 'no reason given'}"
+    why = trials.reason or "no reason given"
+    if not trials.attempts:
+        return f"runs did not start it: {why}"
+    return f"{trials.attempts} trial{'' if trials.attempts == 1 else 's'} did not complete: {why}"
 
 
 def changed(before: Variant, after: Variant) -> list[Changed]:

@@ -19,6 +19,7 @@ MAIN = (
     "latency_mean",
 )  # fmt: skip
 """What is compared if nobody says otherwise."""
+_MOST_NAMED = 3
 
 
 @frozen
@@ -31,7 +32,10 @@ class Repeat:
 
 @frozen
 class Trials:
-    """A scenario's trials in one variant: how many completed, of how many, and what they counted and measured."""
+    """A scenario's repeats in one variant: how many completed, of how many, and what they counted and measured.
+
+    ``attempts``: every trial, those that were tried again, too; a scenario that was tried twice in vain is one repeat.
+    """
 
     completed: int = 0
     total: int = 0
@@ -40,6 +44,7 @@ class Trials:
     errors: int = 0
     metrics: Mapping[str, Sequence[Repeat]] = field(factory=dict)
     units: Mapping[str, str] = field(factory=dict)
+    attempts: int = 0
 
 
 @frozen
@@ -71,7 +76,12 @@ def variant(results: Path, text: str) -> Variant:
             folders.append(runs.find(results, part))
     folders = list(dict.fromkeys(folders))
     loaded = tuple(runs.load(f) for f in folders)
-    return Variant(name if listed is rest and sign else loaded[0].id, tuple(folders), loaded)
+    return Variant(name if listed is rest and sign else _together([r.id for r in loaded]), tuple(folders), loaded)
+
+
+def _together(names: Sequence[str]) -> str:
+    """All of them, or what leaves room for something else on the line."""
+    return ", ".join(names) if len(names) <= _MOST_NAMED else f"{names[0]} and {len(names) - 1} more"
 
 
 def observe(variant: Variant, scenario: str, wanted: Iterable[str] | None, *, within: bool = True) -> Trials:
@@ -80,13 +90,14 @@ def observe(variant: Variant, scenario: str, wanted: Iterable[str] | None, *, wi
     With the usual ``MAIN``, a measurement without records of requests, such as a script's, shows all that it has.
     """
     trials: list[tuple[Path, TrialResult]] = []
-    total, reason = 0, ""
+    total, attempts, reason = 0, 0, ""
     for folder, result in zip(variant.folders, variant.results, strict=True):
         good = runs.completed(result, scenario)
         trials += [(folder / runs.trial_place(folder, t, scenario), t) for t in good]
         for s in result.scenarios:
             if s.scenario == scenario:
                 total += max(1, len(good))
+                attempts += len(s.trials)
                 reason = reason or (s.reason if s.status != "completed" else "")
     usual = within and wanted is not None and set(MAIN) <= set(wanted)
     chosen = None if wanted is None else [meaning(w) for w in wanted]
@@ -110,6 +121,7 @@ def observe(variant: Variant, scenario: str, wanted: Iterable[str] | None, *, wi
         sum(m.errors or 0 for m in counted),
         metrics,
         units,
+        attempts,
     )
 
 

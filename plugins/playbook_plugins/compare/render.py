@@ -19,6 +19,7 @@ from .verdicts import Difference
 
 HEAD = ("metric", "baseline", "other", "change", "95% interval", "verdict", "repeats")
 _SIGNS = {"better": "▲", "worse": "▼", "same": "=", "cannot tell": "?", "differs": "≠"}
+_SAME = "Nothing is known to differ in what ran and what it ran on."
 
 
 def _value(value: float, one: Difference) -> str:
@@ -32,7 +33,7 @@ def cells(one: Difference) -> list[str]:
     before, after = one.repeats
     repeats = str(before) if before == after else f"{before}/{after}"
     if one.advice:
-        repeats += f" (needs {one.advice})"
+        repeats += f" ({one.advice} a side would tell)"
     return [
         one.metric, _value(one.before, one), _value(one.after, one), shown_change(one), shown_interval(one),
         f"{_SIGNS[one.verdict]} {one.verdict}", repeats,
@@ -41,6 +42,16 @@ def cells(one: Difference) -> list[str]:
 
 def _title(comparison: Comparison) -> str:
     return f"{comparison.variant} against {comparison.baseline}"
+
+
+def _itself(comparison: Comparison) -> str:
+    """A word on runs that stand on both sides."""
+    both = ", ".join(comparison.both)
+    return (
+        f"{both} {'is' if len(comparison.both) == 1 else 'are'} on both sides; no repeats tell a run from itself"
+        if both
+        else ""
+    )
 
 
 def _notes(scenario: ScenarioComparison) -> list[str]:
@@ -52,11 +63,13 @@ def as_text(comparisons: Sequence[Comparison]) -> str:
     lines: list[str] = []
     for comparison in comparisons:
         lines += [_title(comparison), ""]
+        if said := _itself(comparison):
+            lines += [f"note: {said}", ""]
         if comparison.changed:
             rows = [[c.what, c.before, c.after] for c in comparison.changed]
             lines += ["What is not the same:", *_columns(["", "baseline", "other"], rows), ""]
         else:
-            lines += ["Nothing else is known to differ.", ""]
+            lines += [_SAME, ""]
         for scenario in comparison.scenarios:
             lines.append(f"{scenario.scenario}:")
             if scenario.missing:
@@ -80,6 +93,8 @@ def as_markdown(comparisons: Sequence[Comparison]) -> str:
     lines: list[str] = []
     for comparison in comparisons:
         lines += [f"## {markdown_text(_title(comparison))}", ""]
+        if said := _itself(comparison):
+            lines += [f"Note: {markdown_text(said)}.", ""]
         if comparison.changed:
             lines += ["| what is not the same | baseline | other |", "|---|---|---|"]
             lines += [
@@ -115,7 +130,8 @@ def _sections(comparison: Comparison, *, many: bool) -> list[Html]:
     head = f"{_title(comparison)}: what is not the same" if many else "What is not the same"
     rows: list[Row] = [[c.what, c.before, c.after] for c in comparison.changed]
     runs = [f"{side}: {', '.join(names)}" for side, names in zip(("Baseline", "Other"), comparison.runs, strict=True)]
-    same = el("p", "Nothing else is known to differ.")
+    runs += [f"Note: {said}."] if (said := _itself(comparison)) else []
+    same = el("p", _SAME)
     made = Table(head, ["what", "baseline", "other"], rows, hide_caption=True).html() if rows else same
     found = [el("section", el("h2", head), [el("p", r, class_="soft") for r in runs], made)]
     for scenario in comparison.scenarios:

@@ -117,9 +117,11 @@ def as_text(found: Trend, *, width: int = 72) -> str:
     rows = []
     for p in found.points:
         change = f"{p.value / before - 1:+.1%}" if before == before and before and p.value == p.value else ""
-        rows.append(f"{p.run}  {number(p.value) if p.values else p.status}  {change}".rstrip())
+        rows.append((p.run, number(p.value) if p.values else p.status, change))
         before = p.value if p.value == p.value else before
-    lines += rows[-10:]
+    last = rows[-10:]
+    name, value, more = (max(len(row[n]) for row in last) for n in range(3))
+    lines += [f"{run:<{name}}  {shown:>{value}}  {change:>{more}}".rstrip() for run, shown, change in last]
     lines += [f"not readable: {name}" for name in found.unreadable]
     return redact("\n".join(lines))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from playbook_kernel.api import (
     Event,
     Output,
     PhaseEnded,
+    PhaseStarted,
     Record,
     ScenarioEnded,
     ScenarioResult,
@@ -62,17 +64,26 @@ class Follower:
     _scenario: str = ""
     output: Path | None = None
     _output_read: int = 0
+    _printing_since: float = 0.0
     _started: CampaignStarted | None = None
 
     def poll(self) -> list[Seen]:
         """What has happened since the last call; everything so far at the first. Raises JournalDamaged, OSError."""
-        seen = list(self._lines())
+        seen: list[tuple[float, Seen]] = []
+        latest = 0.0
         verdicts = self._read_verdicts()  # before the journal: then each of them has its records there
         for record in self._records():
-            seen += [Seen(_unix(record.utc), e) for e in self._events(record, verdicts)]
-        now = seen[-1].at if seen else dt.datetime.now(dt.UTC).timestamp()
-        seen += [Seen(now, e) for e in self._ended(verdicts, until=self._scenario)]
-        return [*seen, *self._lines()]
+            at = _unix(record.utc)
+            if record.type == "trial" or _of_benchmark(record, PhaseEnded):
+                seen += [(one.at, one) for one in self._lines(until=at)]  # while it is known whose they are
+            latest = max(latest, at)  # records stay in their order, whatever somebody does to the clock
+            seen += [(latest, Seen(at, e)) for e in self._events(record, verdicts)]
+            if _of_benchmark(record, PhaseStarted):
+                self._printing_since = at
+        seen += [(one.at, one) for one in self._lines()]
+        found = [one for _, one in sorted(seen, key=lambda pair: pair[0])]
+        now = found[-1].at if found else dt.datetime.now(dt.UTC).timestamp()
+        return [*found, *(Seen(now, e) for e in self._ended(verdicts, until=self._scenario))]
 
     # -- the journal ------------------------------------------------------------------------------------------------
 
@@ -109,10 +120,7 @@ class Follower:
                     data["attempt"], tuple(data["nodes"]), names, trial=record.trial, scenario=data["scenario"]
                 )
             case "event" if data.get("event") in EVENTS:
-                event: Event = decode(data, Event)
-                if isinstance(event, PhaseEnded) and event.outcome.phase == "benchmark":  # what was printed until then
-                    yield from (line.event for line in self._lines())
-                yield event
+                yield decode(data, Event)
             case "trial_ended" if record.trial == self._trial:
                 self._trial = self._scenario = ""
             case "campaign_ended":
@@ -128,6 +136,7 @@ class Follower:
         output = self.folder / record.data["folder"] / OUTPUT
         inside = output.resolve().is_relative_to(self.folder.resolve())
         self.output, self._output_read = (output if inside else None), -1
+        self._printing_since = 0.0
 
     # -- beside it --------------------------------------------------------------------------------------------------
 
@@ -151,8 +160,8 @@ class Follower:
                 self._seen.add(verdict.scenario)
                 yield ScenarioEnded(verdict, scenario=verdict.scenario)
 
-    def _lines(self) -> Iterator[Seen]:
-        """What the script printed since."""
+    def _lines(self, until: float = math.inf) -> Iterator[Seen]:
+        """What the script printed since, as old as its file but within its phase: a record is made later than its event."""
         if self.output is None:
             return
         try:
@@ -169,8 +178,15 @@ class Follower:
             return
         whole = raw[: raw.rfind(b"\n") + 1]
         self._output_read += len(whole)
+        at = min(max(about.st_mtime, self._printing_since), until)
         for line in whole.decode("utf-8", "replace").splitlines():
-            yield Seen(about.st_mtime, Output(line, trial=self._trial, scenario=self._scenario))
+            yield Seen(at, Output(line, trial=self._trial, scenario=self._scenario))
+
+
+def _of_benchmark(record: Record, kind: type[PhaseStarted | PhaseEnded]) -> bool:
+    data = record.data
+    phase = data.get("outcome", {}).get("phase") if kind is PhaseEnded else data.get("phase")
+    return record.type == "event" and data.get("event") == kind.__name__ and phase == "benchmark"
 
 
 def _unix(utc: str) -> float:

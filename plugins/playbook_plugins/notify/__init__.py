@@ -43,7 +43,7 @@ def playbook_report(ctx: CampaignContext, result: CampaignResult) -> list[Path]:
     """Once the reports are there, tell what came of it; who could not be told is a warning in the log."""
     for options in _settings(ctx):
         for failure in send_result(options, result):
-            ctx.log.warning("a notification was not delivered", error=failure)
+            ctx.log.warning("a notification was not delivered", notification="campaign_ended", error=failure)
     return []
 
 

@@ -50,6 +50,16 @@ def deliver(target: Target, message: Message, sleep: Callable[[float], bool]) ->
             return
 
 
+def address(target: Target) -> str:
+    """Where a target is, without what may be a password: host and port alone."""
+    if isinstance(target, Email):
+        return f"mail over {target.host}:{target.port}"
+    parts = urlsplit(target.url.reveal())
+    place = parts.netloc.rpartition("@")[2]
+    port = "" if ":" in place.rpartition("]")[2] else f":{443 if parts.scheme == 'https' else 80}"
+    return f"webhook at {place}{port}"
+
+
 def _failed(words: str, *, again: bool, wait: float | None = None) -> NotDelivered:
     error = NotDelivered(redact(words))
     error.again, error.wait = again, wait
@@ -100,16 +110,16 @@ def _post(target: Webhook, message: Message) -> None:
         finally:
             connection.close()
     except ssl.SSLCertVerificationError as error:
-        raise _failed(f"webhook at {parts.hostname}: {error}", again=False) from None
+        raise _failed(f"{address(target)}: {error}", again=False) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         words = str(error) or type(error).__name__
-        raise _failed(f"webhook at {parts.hostname}: {words}", again=not isinstance(error, ValueError)) from None
+        raise _failed(f"{address(target)}: {words}", again=not isinstance(error, ValueError)) from None
     if 200 <= status < 300:
         return
     wait = float(after) if after.isdigit() else None
     text = " ".join(said.decode("utf-8", "replace").split())[:120]
     raise _failed(
-        f"webhook at {parts.hostname}: status {status}{f': {text}' if text else ''}",
+        f"{address(target)}: status {status}{f': {text}' if text else ''}",
         again=status >= 500 or status in (408, 429),
         wait=wait,
     )
@@ -117,7 +127,7 @@ def _post(target: Webhook, message: Message) -> None:
 
 def _mail(target: Email, message: Message) -> None:
     if target.password is not None and target.tls == "none":
-        raise _failed(f"mail over {target.host}: a password is not sent without TLS", again=False)
+        raise _failed(f"{address(target)}: a password is not sent without TLS", again=False)
     mail = EmailMessage()
     mail["Subject"] = " ".join(message.fill(target.subject).split())[:200]
     mail["From"] = target.sender or target.username or f"playbook@{socket.gethostname()}"
@@ -135,14 +145,14 @@ def _mail(target: Email, message: Message) -> None:
     except smtplib.SMTPResponseException as error:
         said = error.smtp_error.decode("utf-8", "replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
         again = 400 <= error.smtp_code < 500
-        raise _failed(f"mail over {target.host}: {error.smtp_code} {said}", again=again) from None
+        raise _failed(f"{address(target)}: {error.smtp_code} {said}", again=again) from None
     except (ssl.SSLCertVerificationError, smtplib.SMTPNotSupportedError) as error:
-        raise _failed(f"mail over {target.host}: {error}", again=False) from None
+        raise _failed(f"{address(target)}: {error}", again=False) from None
     except (OSError, smtplib.SMTPException, ValueError) as error:
         words = str(error) or type(error).__name__
-        raise _failed(f"mail over {target.host}: {words}", again=isinstance(error, OSError)) from None
+        raise _failed(f"{address(target)}: {words}", again=isinstance(error, OSError)) from None
     if refused:
-        raise _failed(f"mail over {target.host}: refused for {', '.join(sorted(refused))}", again=False)
+        raise _failed(f"{address(target)}: refused for {', '.join(sorted(refused))}", again=False)
 
 
 def _smtp(target: Email) -> smtplib.SMTP:

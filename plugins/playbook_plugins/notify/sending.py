@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import define, field
 from playbook_kernel.api import CampaignResult, Reporter, run_all
@@ -55,6 +55,7 @@ class Queue:
     def _work(self) -> None:
         from .deliver import (
             NotDelivered,
+            address,
             deliver,
         )  # mail, TLS and HTTP: not for a trial's process, which loads every hook
 
@@ -65,7 +66,8 @@ class Queue:
             except NotDelivered as error:
                 log.warning("a notification was not delivered", notification=message.event, error=str(error))
             except Exception as error:  # noqa: BLE001 - the thread must live on for the next message
-                log.warning("a notification failed", notification=message.event, error=type(error).__name__)
+                told = f"{address(target)}: {type(error).__name__}"
+                log.warning("a notification failed", notification=message.event, error=told)
             finally:
                 self._waiting.task_done()
 
@@ -75,6 +77,9 @@ QUEUE = Queue()
 
 class NotifyReporter(Reporter[Options]):
     """Holds the settings of notifications; the hook of the same name sends them. It writes no file."""
+
+    renders: ClassVar[bool] = False
+    """`report` does not offer it."""
 
     def write(self, result: CampaignResult, into: Path) -> Sequence[Path]:
         return []

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 from playbook_kernel.api import CampaignContext, Event, Output, hookimpl
 
 from .board import Board
+from .console import take_over
 from .plain import PlainView, View
 
 _shown: WeakKeyDictionary[CampaignContext, tuple[Board, View, PlainView]] = WeakKeyDictionary()
@@ -26,6 +27,7 @@ def playbook_event(ctx: CampaignContext, event: Event) -> None:
     if ctx not in _shown:
         board = Board()
         _shown[ctx] = board, make_view(board), PlainView(board, sys.stderr)
+        take_over(_shown[ctx][1])
     board, view, words = _shown[ctx]
     board.apply(event)
     tell = ctx.log.debug if isinstance(event, Output) else ctx.log.info

@@ -49,11 +49,14 @@ class LiveView:
                 case ResidueFound():
                     self._left.append(event.residue)
                 case Warned() if not event.scenario:
-                    self._console.print(Text(f"warning: {printable(event.message)}", style="yellow"))
+                    self.say(f"warning: {printable(event.message)}")
                 case ScenarioEnded():
                     self._console.print(self._final(event))
                 case CampaignEnded():
                     self.close()
+
+    def say(self, line: str) -> None:
+        self._console.print(Text(line, style="yellow"))
 
     def _start(self) -> None:
         if not self._started:

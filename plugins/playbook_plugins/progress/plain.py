@@ -40,6 +40,10 @@ class View(Protocol):
         """Show what this event changed. Must not raise because nobody looks."""
         ...
 
+    def say(self, line: str) -> None:
+        """Show a line that is no event."""
+        ...
+
     def close(self) -> None:
         """Leave the terminal as it was, though the campaign may not have ended."""
         ...
@@ -57,8 +61,11 @@ class PlainView:
     def show(self, event: Event) -> None:
         with contextlib.suppress(OSError, ValueError):  # a closed pipe must not end the campaign
             for line in self.lines(event):
-                self.out.write(f"{time.strftime('%H:%M:%S', time.localtime(self.wall()))} {line}\n")
-            self.out.flush()
+                self.say(line)
+
+    def say(self, line: str) -> None:
+        self.out.write(f"{time.strftime('%H:%M:%S', time.localtime(self.wall()))} {line}\n")
+        self.out.flush()
 
     def close(self) -> None:
         """Nothing is open."""

@@ -14,7 +14,7 @@ _FIXED = ("scenario", "status", "attempts", "seconds", "phase", "error_class", "
 
 
 class CsvReporter(Reporter[NoOptions]):
-    """``scenarios.csv`` (a row a scenario, a column a metric) and ``metrics.csv`` (a row a metric, with units)."""
+    """``scenarios.csv`` (a row a scenario, ``seconds`` of all attempts, a column a metric) and ``metrics.csv``."""
 
     def write(self, result: CampaignResult, into: Path) -> Sequence[Path]:
         wide, long = into / "scenarios.csv", into / "metrics.csv"
@@ -32,7 +32,7 @@ class CsvReporter(Reporter[NoOptions]):
                     scenario.scenario,
                     scenario.status,
                     len(scenario.trials),
-                    round(trial.seconds, 3) if trial else "",
+                    round(sum(t.seconds for t in scenario.trials), 3) if trial else "",
                     failure.phase if failure else "",
                     failure.error_class if failure else "",
                     failure.error if failure else scenario.reason,

@@ -18,6 +18,9 @@ _UNITS = {
     "req/s": ("requests_per_second", 1.0), "1/s": ("per_second", 1.0),
 }  # fmt: skip
 _STATUSES: tuple[Status, ...] = ("completed", "failed", "skipped", "cancelled")
+_COUNTED = {
+    "tokens_per_second": ("token", "tokens", "tok"), "requests_per_second": ("request", "requests", "req"),
+}  # fmt: skip
 _TIME_WORDS = {"ms", "s", "seconds", "second"}
 
 
@@ -74,8 +77,25 @@ def _named(key: str, unit: str) -> tuple[str, str, str, float]:
     words = [w for w in _UNSAFE.sub("_", base).strip("_").split("_") if w]
     if unit in ("ms", "s"):
         words = [w for w in words if w not in _TIME_WORDS]
+    words = _without_unit(words, known)
     name = "_".join(["playbook", "measured", *words])
     return (f"{name}_{known}" if known else name), said.statistic, known, scale
+
+
+def _without_unit(words: Sequence[str], unit: str) -> list[str]:
+    """The words of a name without a unit at their end, in whatever form, that will be said there anyway.
+
+    >>> _without_unit(["output", "tokens", "per", "s"], "tokens_per_second"), _without_unit(["hit", "percent"], "ratio")
+    (['output'], ['hit'])
+    """
+    left = list(words)
+    if unit == "ratio" and left and left[-1] in ("ratio", "percent", "pct"):
+        return left[:-1]
+    if unit.endswith("per_second") and len(left) > 1 and left[-2] == "per" and left[-1] in _TIME_WORDS:
+        left = left[:-2]
+        if left and left[-1] in _COUNTED.get(unit, ()):
+            left.pop()
+    return left
 
 
 def _family(name: str, text: str, unit: str = "") -> Iterator[str]:

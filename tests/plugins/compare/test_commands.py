@@ -56,7 +56,7 @@ def test_what_differs_comes_first_then_every_verdict(call, repeats):
     assert "+2" in verdicts["ttft_p99_ms"].split()[5]
     assert "= same" in verdicts["output_tokens_per_s"]
     assert "? cannot tell" in verdicts["e2el_p99_ms"]
-    assert "(needs " in verdicts["e2el_p99_ms"]
+    assert " a side would tell)" in verdicts["e2el_p99_ms"]
     assert "▼ worse" in verdicts["failed_requests_share"]
     assert "5 trials did not complete: benchmark: it <b>broke</b>" in out
 
@@ -151,11 +151,15 @@ def test_a_scenario_that_broke_fails_the_gate(call, repeats, tmp_path: Path):
     assert [c.get("classname") for c in suite if c.find("failure") is not None] == ["breaks"]
 
 
-def test_equal_runs_pass_without_a_rule(call, make: Make):
+def test_equal_runs_pass_without_a_rule_and_all_repeats_are_named(call, make: Make, tmp_path: Path):
     for n, ttft in enumerate(around(100, 0.005, 6, 5)):
         make(f"r-{n}", pd={"ttft_p99_ms": ttft})
-    code, out, _ = call("gate", "r-0,r-1,r-2", "-b", "r-3,r-4,r-5")
-    assert (code, out.splitlines()[-1]) == (0, "2 checks, 0 failed: r-0 against r-3")
+    junit = tmp_path / "gate.xml"
+    code, out, _ = call("gate", "r-0,r-1,r-2", "-b", "r-3,r-4,r-5", "--junit", junit)
+    assert (code, out.splitlines()[-1]) == (0, "2 checks, 0 failed: r-0, r-1, r-2 against r-3, r-4, r-5")
+    assert ET.parse(junit).getroot()[0].get("name") == "r-0, r-1, r-2"
+    _, out, _ = call("compare", "r-3,r-4", "r-*", "-f", "html")
+    assert "<h1>r-0 and 5 more against r-3, r-4</h1>" in out
 
 
 def test_what_fails_is_shown_with_value_and_limit_and_one_run_a_side_is_said_to_tell_little(call, make: Make):
@@ -182,11 +186,11 @@ def test_what_fails_is_shown_with_value_and_limit_and_one_run_a_side_is_said_to_
 def test_a_trend_shows_where_it_turned(call, make: Make, browser: Browser, tmp_path: Path):
     for n in range(6):
         make(f"2026010{n}_000000_all", pd={"ttft_p99_ms": 100 if n < 4 else 150})
-    make("20260107_000000_all", pd="deploy: lost")
+    make("20260107_000000_all_night", pd="deploy: lost")
     code, out, _ = call("trend", "pd", "p99_ttft")
     assert code == 0
-    assert "20260104_000000_all  150  +50.0%" in out
-    assert "20260107_000000_all  failed" in out
+    assert "\n20260104_000000_all           150  +50.0%\n" in out
+    assert "\n20260107_000000_all_night  failed\n" in out
     plot = [line.split("┤")[-1].split("│")[-1] for line in out.splitlines() if "┤" in line or "│" in line]
     assert plot[0].count("•") == 2
     assert plot[-1].count("•") == 4
@@ -214,6 +218,28 @@ def test_a_gate_that_checks_nothing_is_no_gate(call, make):
     code, _, err = call("gate", "new", "--baseline", "old")
     assert code == 2
     assert "nothing to check" in err
+
+
+def test_a_run_against_itself_asks_for_no_repeats(call, make):
+    make("old", a={"ttft_p99_ms": 5.0})
+    for form in ("table", "markdown", "html"):
+        _, out, _ = call("compare", "old", "old", "-f", form)
+        assert "old is on both sides; no repeats tell a run from itself" in out
+        assert "a side would tell" not in out
+        assert "Nothing else" not in out
+    assert "Nothing is known to differ in what ran and what it ran on." in call("compare", "old", "old")[1]
+
+
+def test_what_did_not_complete_is_counted_by_its_trials(call, make):
+    make("old", a={"ttft_p99_ms": 5.0}, b={"ttft_p99_ms": 5.0})
+    folder = make("new", a="deploy: lost", b="Scenario is disabled")
+    kept = json.loads((folder / "campaign.json").read_text())
+    kept["scenarios"][0]["trials"] *= 2
+    kept["scenarios"][1]["trials"] = []
+    (folder / "campaign.json").write_text(json.dumps(kept))
+    _, out, _ = call("compare", "old", "new")
+    assert "the other's 2 trials did not complete: deploy: lost" in out
+    assert "the other's runs did not start it: Scenario is disabled" in out
 
 
 def test_a_change_needs_its_unit(call, make):

@@ -161,6 +161,33 @@ def test_a_verdict_comes_after_what_led_to_it(finished):
     assert dict(seen[-1].counts) == {"failed": 1, "completed": 1}
 
 
+@pytest.mark.parametrize("printed", ["late", "before its phase's record was made"])
+def test_output_and_records_of_one_look_come_in_order_of_their_time(finished, tmp_path, printed):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    lines = (finished / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    kinds = [json.loads(line) for line in lines]
+    begins = next(n for n, kind in enumerate(kinds) if kind["type"] == "trial")
+    ends = next(n for n, k in enumerate(kinds) if k["data"].get("outcome", {}).get("phase") == "benchmark")
+    follower = Follower(copy)
+    (copy / "journal.jsonl").write_bytes(b"".join(lines[: begins + 1]))
+    follower.poll()
+    (copy / "journal.jsonl").write_bytes(b"".join(lines[:ends]))
+    with follower.output.open("a") as file:
+        file.write("it said so\n")
+    if printed != "late":
+        os.utime(follower.output, (1.0, 1.0))
+    seen = follower.poll()
+    assert [s.at for s in seen] == sorted(s.at for s in seen)
+    names = [getattr(s.event, "phase", type(s.event).__name__) for s in seen]
+    assert names.index("benchmark") < names.index("Output"), names
+    (copy / "journal.jsonl").write_bytes(b"".join(lines))
+    with follower.output.open("a") as file:
+        file.write("and this\n")
+    names = [type(s.event).__name__ for s in follower.poll()]
+    assert names.index("Output") < names.index("PhaseEnded"), "what was printed belongs to its phase"
+
+
 def test_as_json_each_event_is_a_line(finished):
     done = call("watch", finished.name, "--json", cwd=finished.parent.parent)
     lines = [json.loads(line) for line in done.out.splitlines()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,3 +32,7 @@ def test_who_is_told_and_who_cannot_be_changes_nothing(tmp_path: Path, receive: 
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     told = [line for line in lines if line["event"] == "a notification was not delivered"]
     assert len(told) == 6, "each of three events, to each of two that cannot be told"
+    shown = [line for line in done.err.splitlines() if "was not delivered" in line]
+    assert len(shown) == 6
+    line = r"\d\d:\d\d:\d\d warning: a notification was not delivered: (webhook at|mail over) \S+:\d+: .* \(notification \w+\)"
+    assert all(re.fullmatch(line, told) for told in shown), shown

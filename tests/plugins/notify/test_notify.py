@@ -22,7 +22,7 @@ from playbook_kernel.api import (
 )
 from playbook_kernel.loading import Loader
 from playbook_plugins import notify
-from playbook_plugins.notify.deliver import NotDelivered, deliver
+from playbook_plugins.notify.deliver import NotDelivered, address, deliver
 from playbook_plugins.notify.message import of_result
 from playbook_plugins.notify.options import Email, Webhook
 from playbook_plugins.notify.sending import QUEUE
@@ -231,5 +231,17 @@ def test_one_that_cannot_be_told_is_named_after_the_others_were(receive: Receive
     assert len(receiver.got) == 1
     [(event, fields)] = told
     assert event == "a notification was not delivered"
-    assert "webhook at 127.0.0.1" in str(fields["error"])
+    assert str(fields["error"]).startswith("webhook at 127.0.0.1:9: ")
+    assert fields["notification"] == "campaign_ended"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "url, place",
+    [
+        ("https://user:hunter2@chat.example/hooks/T0K3N?key=k", "webhook at chat.example:443"),
+        ("http://chat.example:8080/x", "webhook at chat.example:8080"), ("http://[::1]/x", "webhook at [::1]:80"),
+    ],
+)  # fmt: skip
+def test_the_address_is_host_and_port_and_no_more(url: str, place: str):
+    assert address(Webhook(Secret(url))) == place

@@ -1,6 +1,8 @@
 """What a user sees while a campaign runs, with and without a terminal."""
 
 import io
+import json
+import logging
 import math
 import os
 import pty
@@ -9,6 +11,8 @@ import subprocess
 import sys
 
 import pytest
+import structlog
+from playbook_kernel import logs
 from playbook_kernel.api import (
     CampaignEnded,
     CampaignStarted,
@@ -31,6 +35,7 @@ from playbook_kernel.api import (
     Warned,
 )
 from playbook_plugins.progress.board import Board
+from playbook_plugins.progress.console import take_over
 from playbook_plugins.progress.live import LiveView
 from playbook_plugins.progress.plain import PlainView
 
@@ -122,6 +127,42 @@ def test_long_work_is_told_in_tenths():
     lines = plain(steps)
     assert 10 <= len(lines) <= 12
     assert lines[-1] == "    upload: 1000 of 1000 files"
+
+
+def test_a_warning_of_the_log_is_a_line_like_the_others(tmp_path, monkeypatch):
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", out)
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    logs.configure(run_log=tmp_path / "log.jsonl")
+    secret = Secret("hunter2-in-a-log")
+    try:
+        take_over(PlainView(Board(), sys.stderr))
+        log = logs.logger("campaign")
+        log.warning("4.47 per processor", node="local", check="load", status="degraded")
+        log.warning(
+            "a notification was not delivered", notification="campaign_ended", error=f"h:9: refused\n{secret.reveal()}"
+        )
+        logging.getLogger("library").error("it is %s", "foreign")
+        log.info("not for the console")
+        try:
+            raise ValueError("with its traceback")
+        except ValueError:
+            log.exception("it broke")
+    finally:
+        for handler in root.handlers:
+            handler.close()
+        structlog.reset_defaults()
+    lines = out.getvalue().splitlines()
+    assert [line[9:] for line in lines[:3]] == [
+        "warning: local: load: 4.47 per processor (degraded)",
+        "warning: a notification was not delivered: h:9: refused *** (notification campaign_ended)",
+        "error: it is foreign",
+    ]
+    assert all(re.match(r"\d\d:\d\d:\d\d \S", line) for line in lines[:3])
+    assert lines[-1] == "ValueError: with its traceback"
+    kept = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert (kept[0]["event"], kept[0]["node"], kept[0]["check"]) == ("4.47 per processor", "local", "load")
 
 
 def test_a_secret_is_shown_by_no_view():

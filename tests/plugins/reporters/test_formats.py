@@ -90,6 +90,21 @@ def test_openmetrics_are_in_base_units(tmp_path: Path):
     assert found["playbook_scenario_duration_seconds"][("002_retry",)] == pytest.approx(151.1)
 
 
+def test_openmetrics_say_a_unit_once(tmp_path: Path):
+    names = {
+        "output_tokens_per_s": ("tok/s", "output_tokens_per_second"), "requests_per_s": ("req/s", "requests_per_second"),
+        "total_tok_per_second": ("tok/s", "total_tokens_per_second"), "preemptions_per_s": ("1/s", "preemptions_per_second"),
+        "cache_hit_percent": ("%", "cache_hit_ratio"), "per_s": ("tok/s", "tokens_per_second"),
+        "output_throughput": ("tok/s", "output_throughput_tokens_per_second"), "tokens": ("tok/s", "tokens_tokens_per_second"),
+    }  # fmt: skip
+    measured = Measurement({name: Metric(1.0, unit) for name, (unit, _) in names.items()})
+    result = campaign(ScenarioResult("a", "completed", trials=(evolve(trial("a"), measurement=measured),)))
+    found = families(write(OpenMetricsReporter, result, tmp_path))
+    assert {n for n in found if n.startswith("playbook_measured")} == {
+        f"playbook_measured_{name}" for _, name in names.values()
+    }
+
+
 def test_openmetrics_stand_any_name_and_value(tmp_path: Path):
     metrics = {
         "TTFT_P99": Metric(1.0, "ms"), "ttft_p99_ms": Metric(2.0, "ms"), "a b\n{}": Metric(float("nan"), "1"),

@@ -61,6 +61,9 @@ def test_csv_has_a_row_a_scenario_and_a_column_a_metric(tmp_path: Path):
         ("004_off", "skipped", "0", ""),
     ]
     assert found[2]["error"] == "it broke"
+    both = good().scenarios[1].trials
+    assert float(found[1]["seconds"]) == pytest.approx(sum(t.seconds for t in both)), "of all attempts"
+    assert both[0].seconds > 0
     assert ["002_retry", "pk-1-2", "2", "ttft_p99_ms", "150.25", "ms", "40"] in rows(long)
 
 

@@ -65,5 +65,17 @@ def test_every_installed_reporter_can_write_an_old_run(
     from importlib.metadata import entry_points
 
     for point in entry_points(group="playbook_kernel.reporter"):
+        if point.name == "notify":
+            continue
         assert call("report", "-r", results, "-f", point.name, "-o", tmp_path / point.name) == 0
-        assert all(Path(p).stat().st_size for p in capsys.readouterr().out.split()), point.name
+        written = capsys.readouterr().out.split()
+        assert written, point.name
+        assert all(Path(p).stat().st_size for p in written), point.name
+
+
+def test_what_writes_no_report_is_not_offered(results: Path, capsys: pytest.CaptureFixture[str]):
+    assert call("report", "--list") == 0
+    assert "notify" not in capsys.readouterr().out.split()
+    assert call("report", "-r", results, "-f", "json", "-f", "notify", "-o", results / "out") == 2
+    assert "notify writes no report" in capsys.readouterr().err
+    assert not (results / "out").exists(), "nothing is written if one of them cannot be"

@@ -277,6 +277,16 @@ def test_what_cannot_be_served_is_said(tmp_path, results):
         done = call("serve", "--port", taken.getsockname()[1], cwd=tmp_path)
     assert (done.code, "cannot listen there" in done.err) == (2, True)
     assert call("serve", "nothing", cwd=tmp_path).code == 2
+    for words in (["serve", "-r", "nowhere"], ["-r", "nowhere", "serve"]):
+        done = call(*words, cwd=tmp_path)
+        assert (done.code, "nowhere: there is no such folder" in done.err) == (2, True)
+    assert "short: is not a folder" in call("serve", "-r", "short", cwd=tmp_path).err
+
+
+def test_results_that_are_not_there_yet_are_waited_for(tmp_path):
+    with served(tmp_path, "serve", "-p", "0") as (process, address):
+        assert "results does not exist yet" in process.stderr.readline()
+        assert get(int(address.rstrip("/").rpartition(":")[2]), "/api/runs")[0].status == 200
 
 
 # -- in a browser -----------------------------------------------------------------------------------------------------
