@@ -25,7 +25,7 @@ from playbook_kernel.model import Configuration, DriverRef, PluginPolicy, Scenar
 from playbook_kernel.model.codec import encode
 from playbook_kernel.redaction import learn, redact, redacted
 
-from .main import ANSWER
+from .answer import answer
 
 READER = os.environ.get("PLAYBOOK_READER", "playbook")
 """The reader of the user's files; another vocabulary is chosen before any file can say so."""
@@ -261,12 +261,6 @@ def warn(lines: Sequence[object]) -> None:
 def echo_json(value: object) -> None:
     """Print a value as JSON on stdout, without secrets."""
     answer(json.dumps(redacted(encode(value)), indent=2, ensure_ascii=False))
-
-
-def answer(text: str) -> None:
-    """Print what was asked for: on stdout, which with ``--json`` is for nothing else."""
-    context = click.get_current_context(silent=True)
-    click.echo(text, file=context.meta.get(ANSWER) if context else None)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

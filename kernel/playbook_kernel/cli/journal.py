@@ -16,7 +16,8 @@ from playbook_kernel.model.codec import encode
 from playbook_kernel.model.record import Record, record_of
 from playbook_kernel.redaction import redact, redacted
 
-from .common import answer, echo_json, json_option, results_dir
+from .answer import answer
+from .common import echo_json, json_option, results_dir
 from .kept import find_run, in_progress
 from .main import Command
 from .results import lines_of

@@ -43,8 +43,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name: (module, one line of help). Kept here so that --help imports nothing."""
 
 GROUP = "playbook_kernel.command"
-ANSWER = "playbook_kernel.answer"
-"""Where a command with ``--json`` prints its answer, in the ``meta`` of click's context."""
 PEACE = 5.0
 """Seconds that threads of plugins have to end by themselves once the command has."""
 
@@ -94,9 +92,9 @@ class Command(click.Command):
                 shared[name] = (*shared.get(name, ()), *value) if isinstance(value, tuple) else value
         if not ctx.params.get("as_json"):
             return super().invoke(ctx)
-        # What a plugin prints is talk: the answer alone goes to stdout.
-        ctx.meta[ANSWER] = sys.stdout
-        with contextlib.redirect_stdout(sys.stderr):
+        from .answer import alone
+
+        with alone(ctx):
             return super().invoke(ctx)
 
 

@@ -15,7 +15,8 @@ from playbook_kernel.errors import ConfigError
 from playbook_kernel.model.codec import encode
 from playbook_kernel.redaction import redact, redacted
 
-from .common import answer, echo_json, json_option, results_dir, table
+from .answer import answer
+from .common import echo_json, json_option, results_dir, table
 from .kept import find_run, in_progress, runs
 from .main import Command, Family
 
