@@ -16,8 +16,8 @@ from .charts import Chart, Series, fault_marks, panels
 from .load import MANY
 from .markup import Cell, Content, Html, Table
 
-_POINTS, _FEW_POINTS = 120, 12
-_BUDGET = 400
+_POINTS, _FEW_POINTS = 120, 10
+_BUDGET = 300
 """Points of all curves of a scenario on a page of many scenarios: what keeps fifty of them below a mebibyte."""
 _LINES = 30
 """Lines of a scenario on such a page, from which on sources are drawn as one."""
