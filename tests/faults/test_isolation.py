@@ -55,6 +55,7 @@ def test_ours_goes_and_foreign_stays_and_is_told(lab: Lab, one: LabTrial) -> Non
     sh(lab, "n2", f"mkdir /tmp/playbook-{ID}; touch /tmp/playbook-{ID}/x /opt/inference/.playbook-{ID}-a.yml.json")
     sh(lab, "n2", f"echo user >/opt/inference/kept.playbook-{ID}; echo ours >/opt/inference/kept")
     sh(lab, "n2", "touch /tmp/foreign /dev/shm/foreign; mkdir /tmp/uploaded; touch /opt/inference/uploaded")
+    sh(lab, "n2", "touch /opt/inference/.uploaded.0123456789ab.part")  # whoever received it was killed
     one.ctx.effects.intend("file", "n2", path="/tmp/uploaded", tree=True)
     one.ctx.effects.intend("file", "n2", path="/opt/inference/uploaded")
     while not (running(lab, "n2", "time.sleep(600) 7123") and sh(lab, "n2", "ls /dev/shm").count("of-ours")):

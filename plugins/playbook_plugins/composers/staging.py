@@ -9,12 +9,14 @@ from pathlib import Path, PurePosixPath
 
 from playbook_kernel.api import ServiceFailed, Session, Share, TrialContext
 
+from playbook_plugins.parts import REMOVE
+
 MAX_UPLOAD = 64 * 1024 * 1024
 
 # For each of $@: `d`, `f` or `-`, what is there.
 _LOOK = 'for f in "$@"; do if [ -d "$f" ]; then echo d; elif [ -e "$f" ]; then echo f; else echo -; fi; done'
 _KEEP = 'cp -p -- "$1" "$2.part" && mv -f -- "$2.part" "$2"'
-_BACK = 'if [ -e "$2" ]; then mv -f -- "$2" "$1"; fi; rm -f -- "$2.part"'
+_BACK = f'if [ -e "$2" ]; then mv -f -- "$2" "$1"; fi; rm -f -- "$2.part"; set -- "$1"\n{REMOVE}'
 
 
 def remote(share: Share, name: str) -> str:

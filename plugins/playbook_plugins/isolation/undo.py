@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from playbook_kernel.api import Residue, Session, TrialContext
 
+from playbook_plugins.parts import REMOVE
+
 _EXISTS = 'for f in "$@"; do [ -e "$f" ] || [ -L "$f" ] && printf "%s\\n" "$f"; done; :'
 
 # $1: the trial. Containers first, for networks and volumes in use cannot be removed.
@@ -27,7 +29,7 @@ def remove_files(ctx: TrialContext, session: Session, node: str) -> list[Residue
     if trees:
         session.run(["rm", "-rf", "--", *trees], check=False)
     if files := [path for _, path in effects if path not in trees]:
-        session.run(["rm", "-f", "--", *files], check=False)
+        session.run(["sh", "-c", f'rm -f -- "$@"\n{REMOVE}', "-", *files], check=False)
     still = set(session.run(["sh", "-c", _EXISTS, "-", *(path for _, path in effects)]).text.splitlines())
     for effect, path in effects:
         if path not in still:

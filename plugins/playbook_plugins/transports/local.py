@@ -30,6 +30,8 @@ from playbook_kernel.api import (
     current,
 )
 
+from playbook_plugins.parts import beside
+
 from .guard import KILL_AFTER, guarded
 from .trees import packing, unpacking
 
@@ -113,10 +115,10 @@ class LocalSession(Session):
         if target.is_dir():
             raise TransferFailed(self.node.name, f"cannot put {target}: a directory of that name is there")
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name[:200]}.{os.getpid()}-{threading.get_ident()}.part")
+        part = target.with_name(beside(target.name))
         sent = hashlib.sha256()
         try:
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
             with os.fdopen(descriptor, "wb") as out:
                 while piece := read(_CHUNK):
                     current().check()
@@ -124,11 +126,11 @@ class LocalSession(Session):
                     out.write(piece)
                 out.flush()
                 os.fchmod(out.fileno(), mode)
-            if _digest(beside) != sent.hexdigest():
+            if _digest(part) != sent.hexdigest():
                 raise TransferFailed(self.node.name, f"{target} did not arrive whole")
-            beside.replace(target)
+            part.replace(target)
         finally:
-            beside.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
 
     def get(self, remote: str, local: Path, *, limit: int | None = None) -> int:
         try:

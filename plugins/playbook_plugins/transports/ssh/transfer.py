@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from playbook_kernel.api import Process, TransferFailed
 
+from playbook_plugins.parts import beside
 from playbook_plugins.transports.trees import PACK, PIECE, UNPACK, packing, unpacking
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def put(session: SshSession, read: Callable[[int], bytes], size: int, remote: st
     """Send what ``read`` gives, ``size`` bytes, to a file of the node. Raises TransferFailed."""
     node = session.node.name
     folder, slash, name = remote.rpartition("/")
-    part = f"{folder}{slash}.{name[:180]}.{os.urandom(6).hex()}.part"
+    part = f"{folder}{slash}{beside(name)}"
     argv = ["sh", "-c", _RECEIVE, "-", remote, part, size, format(mode, "o")]
     with session.start_bulk(argv, stdin=True, timeout=_SECONDS) as process:
         left = size
@@ -61,7 +61,7 @@ def put(session: SshSession, read: Callable[[int], bytes], size: int, remote: st
 def get(session: SshSession, remote: str, local: Path, limit: int | None) -> int:
     """Fetch a file (its last ``limit`` bytes) and move it to ``local``; returns its size. Raises TransferFailed."""
     node = session.node.name
-    part = local.with_name(f".{local.name[:180]}.{os.urandom(6).hex()}.part")
+    part = local.with_name(beside(local.name))
     errors, first, size = bytearray(), b"", 0
     promised: int | None = None
     try:
