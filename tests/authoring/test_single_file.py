@@ -171,6 +171,13 @@ class Options:
 
 class Half(Benchmark[Options]):
     """It has no `run`."""
+
+
+class Deaf(Benchmark[Options]):
+    """It takes nothing."""
+
+    def run(self):
+        return None
 '''
 
 
@@ -191,6 +198,7 @@ def test_slips_that_nothing_refuses_are_told(root: Path) -> None:
         assert "slips.py:6) has no @hookimpl, so it is never called" in text
         assert "slips.py:19) lacks run, so it is not offered" in text
         assert "Options is no attrs class (@frozen), so it takes no options" in text
+        assert "Deaf.run is called with (ctx, deployment, load): too many positional arguments" in text
         assert "my_bench" not in text
 
 

@@ -132,6 +132,16 @@ def test_an_unfinished_driver_is_told() -> None:
         check_driver(Bench)
 
 
+def test_a_method_that_does_not_take_what_it_is_given_is_told() -> None:
+    class Bench(Benchmark[Options]):
+        """Deaf."""
+
+        def run(self) -> Measurement: ...  # type: ignore[override]
+
+    with fails(r"Bench\.run is called with \(ctx, deployment, load\): too many positional arguments"):
+        check_driver(Bench)
+
+
 def test_options_that_can_change_are_told() -> None:
     @attrs.define
     class Loose:

@@ -11,6 +11,7 @@ import attrs
 from playbook_kernel import hookspecs
 from playbook_kernel.drivers import Driver
 from playbook_kernel.hookspecs import PROJECT
+from playbook_kernel.testing.signatures import misfits
 
 _HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("playbook_"))
 
@@ -32,6 +33,8 @@ def slips(plugin: Any) -> Iterator[str]:
 
 
 def _driver(driver: type[Any]) -> Iterator[str]:
+    if issubclass(driver, Driver) and not getattr(driver, "__abstractmethods__", ()):
+        yield from (f"{misfit}{_line(driver)}" for misfit in misfits(driver))
     for base in getattr(driver, "__orig_bases__", ()):
         for options in getattr(base, "__args__", ()):
             if isinstance(options, type) and not attrs.has(options):

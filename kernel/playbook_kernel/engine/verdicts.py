@@ -13,7 +13,8 @@ def reason_of(trial: TrialResult) -> str:
     """Why a trial is no good; empty if it is."""
     failure = trial.failure
     if failure is not None:
-        return f"{failure.phase}: {failure.error}"
+        blamed = failure.error_class == "plugin" and failure.plugin not in failure.error
+        return f"{failure.phase}: {failure.error}" + f" (plugin {failure.plugin})" * blamed
     return "" if trial.status == "completed" else "it was not proven that nothing is left on the nodes"
 
 

@@ -65,6 +65,7 @@ from playbook_kernel.session import Session
 from playbook_kernel.structuring import structure
 
 from .fakes import FakeTrial, later
+from .signatures import misfits
 
 D = TypeVar("D", bound=Driver[Any])
 UNITS = frozenset({"s", "ms", "us", "tok/s", "req/s", "tok", "req", "%", "1", "B", "B/s", "MiB", "J", "J/tok", "W"})
@@ -75,8 +76,8 @@ _PATIENCE = 10.0
 def check_driver(cls: type[D], options: Mapping[str, Any] | None = None) -> D:
     """What holds for every kind; returns the driver, built as the kernel builds it.
 
-    It is a concrete subclass of one kind, has a docstring (its help text) and an attrs class of options that is frozen,
-    documented and refuses unknown keys; options that sound secret are of type Secret.
+    It is a concrete subclass of one kind whose methods take what they are given; it has a docstring (its help text) and an attrs
+    class of options that is frozen, documented and refuses unknown keys; options that sound secret are of type Secret.
     """
     assert isinstance(cls, type), f"{cls!r} is not a class"
     assert issubclass(cls, Driver), f"{cls.__name__} is not a subclass of any kind of driver"
@@ -84,6 +85,7 @@ def check_driver(cls: type[D], options: Mapping[str, Any] | None = None) -> D:
     assert kind in KINDS and issubclass(cls, KINDS[kind]), f"{cls.__name__}.kind {kind!r} is not a kind of driver"  # noqa: PT018
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
     assert not missing, f"{cls.__name__} lacks {', '.join(missing)}"
+    assert not (unfit := list(misfits(cls))), "; ".join(unfit)
     assert (cls.__dict__.get("__doc__") or "").strip(), f"{cls.__name__} has no docstring: that is its help text"
     holder = cls.options_type
     assert attrs.has(holder), f"the options of {cls.__name__} are not an attrs class"
