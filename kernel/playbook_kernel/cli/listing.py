@@ -168,7 +168,8 @@ def status(obj: dict[str, Any], *, as_json: bool) -> None:
     if past["trials"]:
         errors = ", ".join(f"{n} {kind}" for kind, n in past["errors"].items())
         rows["Isolation"] = (
-            f"{past['clean']} of {past['trials']} trials of the last {past['runs']} runs were verified clean"
+            f"{past['clean']} of {past['trials']} trials of the last {past['runs']} "
+            f"run{'' if past['runs'] == 1 else 's'} were verified clean"
             + (f", cleanup takes {past['mean_cleanup_s']:.1f} s" if past["mean_cleanup_s"] is not None else "")
             + (f"; errors: {errors}" if errors else "")
         )

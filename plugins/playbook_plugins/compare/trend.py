@@ -105,10 +105,14 @@ def plot(values: Sequence[float], *, width: int = 72, height: int = 12) -> list[
     ]
 
 
+def _runs(found: Trend) -> str:
+    return f"{len(found.points)} run{'' if len(found.points) == 1 else 's'}"
+
+
 def as_text(found: Trend, *, width: int = 72) -> str:
     """The plot, and the last runs in figures."""
     unit = "" if found.unit == "1" else f" ({found.unit})"
-    lines = [f"{found.scenario}: {found.metric}{unit}, {len(found.points)} runs, oldest to the left", ""]
+    lines = [f"{found.scenario}: {found.metric}{unit}, {_runs(found)}, oldest to the left", ""]
     lines += plot([p.value for p in found.points], width=width)
     if any(not p.values for p in found.points):
         lines.append("✗ did not complete, or did not measure it")
@@ -160,5 +164,5 @@ def as_html(found: Trend) -> str:
         whole_x=True,
     )
     header = el("header", el("div", el("h1", title), class_="bar1"))
-    section = el("section", el("h2", f"{len(found.points)} runs"), draw(chart, table), class_="wide")
+    section = el("section", el("h2", _runs(found)), draw(chart, table), class_="wide")
     return redact(shell(title, header, [section]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Callable
 
@@ -18,7 +19,7 @@ _GARBAGE = b"data: {not json \xff\xfe\n\n"
 _COMMENT = b": keep-alive\n\n"
 
 
-class Answer:
+class Answer(ABC):
     """Collects the tokens of all prompts of one request; `finished` is called once when the last one is complete."""
 
     def __init__(
@@ -34,9 +35,9 @@ class Answer:
         self._open = len(completion.prompts)
         self._generated = [0] * len(completion.prompts)
 
+    @abstractmethod
     def on_tokens(self, sequence: Sequence, count: int, *, finished: bool) -> None:
         """Take new tokens from the scheduler."""
-        raise NotImplementedError
 
     def fail(self, status: int, message: str) -> None:
         """Answer with an error, or end the stream with one when it has begun."""

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import time
+from abc import ABC, abstractmethod
 from functools import partial
 from typing import Callable
 
@@ -21,7 +22,7 @@ from playbook_sim_engine.settings import Settings
 _LOG = logging.getLogger("playbook_sim_engine")
 
 
-class BaseApp:
+class BaseApp(ABC):
     """Routes requests; a subclass answers completions."""
 
     def __init__(self, settings: Settings, lifecycle: Lifecycle, loop: asyncio.AbstractEventLoop) -> None:
@@ -55,19 +56,19 @@ class BaseApp:
         """Faults that are on now."""
         return self.lifecycle.faults
 
+    @abstractmethod
     def status_line(self) -> str:
         """Say in a few words what this process is doing, for its log."""
-        raise NotImplementedError
 
+    @abstractmethod
     def complete(self, request: Request, exchange: Exchange) -> None:
         """Answer a completion; raises ApiError when it is refused."""
-        raise NotImplementedError
 
     def health_problem(self) -> str | None:
         """Say why this process cannot work, or None."""
         return self.lifecycle.problem()
 
-    async def open(self) -> None:
+    async def open(self) -> None:  # noqa: B027 - not every one has something to start
         """Start what runs beside the HTTP server."""
 
     async def close(self) -> None:
