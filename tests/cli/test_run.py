@@ -117,7 +117,7 @@ def test_status_says_how_well_runs_cleaned_up(finished):
     past = call("status", "--json", cwd=root).json["isolation"]
     assert (past["runs"], past["trials"], past["clean"], past["errors"]) == (1, 2, 2, {"phase": 1})
     assert past["mean_cleanup_s"] > 0
-    assert "2 of 2 trials of the last 1 runs were verified clean" in call("status", cwd=root).out
+    assert "2 of 2 trials of the last 1 run were verified clean" in call("status", cwd=root).out
 
 
 def test_logs_of_a_run_and_of_a_scenario(finished):
