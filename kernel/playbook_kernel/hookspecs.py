@@ -184,5 +184,8 @@ def playbook_report(ctx: CampaignContext, result: CampaignResult) -> Iterable[Pa
 LIFECYCLE = frozenset(f"playbook_{phase}" for phase in PHASES)
 """Hooks that run in a trial's own process."""
 
+HOOKS = tuple(name for name in globals() if name.startswith("playbook_"))
+"""Every hook, in the order of a campaign."""
+
 ISOLATED = frozenset({"playbook_collect", "playbook_cleanup", "playbook_event", "playbook_report"})
 """Hooks whose implementations are called one by one, so that one failure stops no other."""

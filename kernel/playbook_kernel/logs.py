@@ -38,12 +38,13 @@ _AS_DATA: tuple[structlog.typing.Processor, ...] = (
     _without_secrets,
     JSONRenderer(serializer=lambda event, **_: json.dumps(event, default=str, ensure_ascii=False)),
 )
-_AS_TEXT: tuple[structlog.typing.Processor, ...] = (
-    _without_secrets,
-    structlog.dev.ConsoleRenderer(
-        colors=False, exception_formatter=structlog.dev.plain_traceback, sort_keys=False, pad_event_to=0
-    ),
-)
+
+
+def _as_text(error: structlog.typing.ExceptionRenderer) -> tuple[structlog.typing.Processor, ...]:
+    return (
+        _without_secrets,
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=error, sort_keys=False, pad_event_to=0),
+    )
 
 
 class _Formatter(ProcessorFormatter):
@@ -68,7 +69,8 @@ def configure(
     """Set the log up for this process; calling it again replaces what was set up.
 
     ``run_log``: JSON lines, appended, every level from DEBUG. ``text_dir``: ``playbook_YYYYMMDD.log`` there, 10 MB x 5.
-    ``console``: where WARNING and above are also told, None for stderr; with ``quiet`` nowhere.
+    ``console``: where WARNING and above are also told, None for stderr; with ``quiet`` nowhere. Tracebacks stand in the
+    files, and on the console at level DEBUG.
     ``level``: the name of one of ``logging``.
     """
     structlog.configure(
@@ -96,7 +98,7 @@ def configure(
     if not quiet:
         handlers["console"] = {
             "class": "logging.StreamHandler", "stream": console or sys.stderr,
-            "formatter": "text", "level": max(wanted, logging.WARNING),
+            "formatter": "text" if wanted <= logging.DEBUG else "brief", "level": max(wanted, logging.WARNING),
         }  # fmt: skip
     logging.config.dictConfig(
         {
@@ -104,7 +106,13 @@ def configure(
             "disable_existing_loggers": False,
             "formatters": {
                 "data": {"()": _Formatter, "processors": _AS_DATA},
-                "text": {"()": _Formatter, "processors": _AS_TEXT},
+                "text": {"()": _Formatter, "processors": _as_text(structlog.dev.plain_traceback)},
+                "brief": {
+                    "()": _Formatter,
+                    "processors": _as_text(
+                        lambda out, error: print(f": {error[0].__name__}: {error[1]}", end="", file=out)
+                    ),
+                },
             },
             "handlers": handlers,
             "root": {"handlers": list(handlers), "level": min(wanted, logging.INFO)},

@@ -208,7 +208,7 @@ def test_a_hook_that_does_not_exist_is_found_by_the_doctor_too(root: Path) -> No
     )
     done = call("--plugin", "./typo.py", "plugins", "doctor", cwd=root)
     assert done.code == 3
-    assert "error: typo.py: there is no hook playbook_deplo" in done.out
+    assert "error: typo.py: there is no hook playbook_deplo; did you mean 'playbook_deploy'?" in done.out
 
 
 @pytest.mark.parametrize("name", ["my_bench.py", "./my_bench.py", "file:my_bench.py"])
@@ -225,6 +225,19 @@ def test_it_is_left_out_by_its_name(root: Path, name: str) -> None:
     assert call("validate", cwd=root).code == 0
     done = call("--no-plugin", name, "validate", cwd=root)
     assert "no benchmark is called 'my-bench'" in done.out
+
+
+@pytest.mark.parametrize("name", ["my_bench.py", "my_bench", "./my_bench.py"])
+def test_it_is_disabled_for_good_and_enabled_again(root: Path, name: str) -> None:
+    in_defaults(root, "./my_bench.py")
+    assert call("plugins", "disable", name, cwd=root).code == 0
+    assert "no benchmark is called 'my-bench'" in call("validate", cwd=root).out
+    [row] = call("plugins", "list", "--kind", "file", "--json", cwd=root).json
+    assert (row["name"], row["state"]) == ("my_bench.py", "disabled")
+    assert call("plugins", "enable", name, cwd=root).code == 0
+    assert call("validate", cwd=root).code == 0
+    [row] = call("plugins", "list", "--kind", "file", "--json", cwd=root).json
+    assert row["state"] == "ok"
 
 
 @pytest.mark.parametrize(

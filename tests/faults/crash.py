@@ -185,6 +185,7 @@ def main() -> int:
     parser.add_argument("results", type=Path)
     parser.add_argument("--lab", default="", help="a lab of two nodes or more that is up; without it one is brought up")
     parser.add_argument("--share", default="1/1", help="2/3: the second of three that run beside one another")
+    parser.add_argument("--skip", type=int, default=0, help="how many of the first points were run elsewhere")
     options = parser.parse_args()
     part, parts = map(int, options.share.split("/"))
     rows = [json.loads(line) for line in options.results.read_text().splitlines()] if options.results.exists() else []
@@ -205,7 +206,7 @@ def main() -> int:
                 f"{len(kinds)} records of {len(set(kinds))} kinds, {len(kinds) * len(WHO) * len(MOMENTS)} points",
                 flush=True,
             )
-            for point in itertools.islice(points(kinds), part - 1, None, parts):
+            for point in itertools.islice(points(kinds), options.skip + part - 1, None, parts):
                 if (point["record"], point["who"], point["moment"]) in have:
                     continue
                 began = time.monotonic()

@@ -175,6 +175,19 @@ def test_what_a_plugin_does_is_told_once_and_the_others_are_asked(
     assert message.startswith(words.format(hook=hook))
 
 
+def test_an_answer_that_nobody_asked_for_is_told_once(made: Callable[..., Any]) -> None:
+    class Hopeful:
+        @hookimpl
+        def playbook_event(self) -> Any:
+            return "stop the campaign"
+
+    guests, told = made(bad=Hopeful())
+    for _ in range(3):
+        guests.tell(CampaignEnded("completed"))
+    guests.settle()
+    assert told == ["plugin bad failed in playbook_event: playbook_event gave str, not NoneType"]
+
+
 def test_whoever_is_left_out_takes_part_in_nothing_more(made: Callable[..., Any]) -> None:
     class Both(Watcher):
         @hookimpl

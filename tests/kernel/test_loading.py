@@ -279,6 +279,10 @@ HOOKS: Mapping[str, tuple[str, str]] = {
         "playbook_cleanup cannot be wrapped: its calls are isolated",
     ),
     "register": ("@hookimpl\ndef playbook_register(registry):\n    raise OSError('full')", "OSError: full"),
+    "gives": (
+        "@hookimpl\ndef playbook_register(registry):\n    return {'mine': object}",
+        "playbook_register gave dict, not NoneType",
+    ),
     "hangs": (
         "import threading\n@hookimpl\ndef playbook_register(registry):\n    threading.Event().wait()",
         "PluginTimeout: it did not come back within its deadline",
@@ -455,12 +459,12 @@ def test_the_calls_of_a_hook_are_bounded_by_whoever_makes_them_and_signed(tmp_pa
     hook = "@hookimpl\ndef playbook_event(ctx, event):\n    "
     made = manager(
         tmp_path, a=hook + "event.append('a')", b=hook + "raise ValueError('b')", c=hook + "raise SystemExit",
-        d=hook + "event.append('d'); return 5",
+        d=hook + "event.append('d')",
     )  # fmt: skip
     seen: list[str] = []
     calls = dict(made.calls("playbook_event", ctx=None, event=seen))
     assert list(calls) == ["d", "c", "b", "a"], "the newest plugin first"
-    assert (calls["d"](), calls["a"](), seen) == (5, None, ["d", "a"])
+    assert (calls["d"](), calls["a"](), seen) == (None, None, ["d", "a"])
     for name, kind in (("b", ValueError), ("c", PluginError)):
         with pytest.raises(kind) as raised:
             calls[name]()

@@ -47,6 +47,22 @@ def test_debug_is_kept_when_it_is_asked_for(tmp_path: Path, console: io.StringIO
     assert console.getvalue() == ""
 
 
+@pytest.mark.parametrize(("level", "times"), [("INFO", 0), ("DEBUG", 2)])
+def test_tracebacks_stand_in_the_files(tmp_path: Path, console: io.StringIO, level: str, times: int) -> None:
+    logs.configure(level, run_log=tmp_path / "log.jsonl", text_dir=tmp_path / "logs", console=console)
+    try:
+        raise OSError("the disk is on fire")
+    except OSError as error:
+        logs.logger("x").error("a plugin failed", exc_info=error)
+        logging.getLogger("somebody.else").exception("so did I")
+    [file] = (tmp_path / "logs").iterdir()
+    assert file.read_text().count("Traceback") == 2
+    assert lines(tmp_path / "log.jsonl")[0]["exception"][0]["exc_type"] == "OSError"
+    told = console.getvalue()
+    assert told.count("OSError: the disk is on fire") == 2
+    assert told.count("Traceback") == times
+
+
 def test_no_secret_reaches_any_place(tmp_path: Path, console: io.StringIO) -> None:
     secret = Secret("log-hunter2")
     logs.configure("DEBUG", run_log=tmp_path / "log.jsonl", text_dir=tmp_path / "logs", console=console)

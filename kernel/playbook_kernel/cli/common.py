@@ -117,15 +117,23 @@ def files_of(policy: PluginPolicy, options: Mapping[str, Any]) -> tuple[str, ...
     They are absolute paths, or names of modules; each may be named by its path, its file's name, or that without ending.
     Raises ConfigError for what ``--plugin`` names and is no such thing.
     """
+    out = {*options.get("no_plugin", ()), *policy.disable}
+    return tuple(f for f in every_file(policy, options) if not out & names_of(f))
+
+
+def every_file(policy: PluginPolicy, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The same, with those that are left out. Raises ConfigError, too."""
     named = options.get("plugin_files", ())
     wrong = [f"--plugin {f}: {why}" for f in named if (why := _no_plugin(f))]
     if wrong:
         raise ConfigError(wrong, hint="name a Python file, or a module that can be imported")
     given = [str(Path(f).resolve()) if f.endswith(".py") else f for f in named]
-    out = {*options.get("no_plugin", ()), *policy.disable}
-    return tuple(
-        f for f in dict.fromkeys((*policy.paths, *given)) if not out & {f, near(f), Path(f).name, Path(f).stem}
-    )
+    return tuple(dict.fromkeys((*policy.paths, *given)))
+
+
+def names_of(file: str) -> set[str]:
+    """How a single-file plugin may be called."""
+    return {file, near(file), f"./{near(file)}", Path(file).name, Path(file).stem}
 
 
 def _no_plugin(file: str) -> str:

@@ -15,7 +15,7 @@ from playbook_kernel.loading import BUILT_INS_ONLY, Loader, Offer
 from playbook_kernel.loading.offers import normal, offers, unfit
 from playbook_kernel.model import DriverRef, PluginPolicy
 
-from .common import READER, files_of, near, sources, warn
+from .common import READER, every_file, files_of, near, sources, warn
 
 ALL_KINDS = ("hooks", *KINDS, "command")
 
@@ -27,6 +27,7 @@ class Installed:
     policy: PluginPolicy
     blocked: tuple[str, ...]
     files: tuple[str, ...]
+    files_out: tuple[str, ...]
     by_kind: dict[str, list[Offer]] = field(repr=False)
     loader: Loader
 
@@ -39,9 +40,10 @@ class Installed:
                     "kind": kind, "name": offer.name, "distribution": offer.distribution, "version": offer.version,
                     "target": offer.target, "state": self.state(offer, usable),
                 }  # fmt: skip
-        for file in self.files:
+        for file in (*self.files, *self.files_out):
             yield {
-                "kind": "file", "name": near(file), "distribution": "", "version": "", "target": file, "state": "ok",
+                "kind": "file", "name": near(file), "distribution": "", "version": "", "target": file,
+                "state": "ok" if file in self.files else "disabled",
             }  # fmt: skip
 
     def state(self, offer: Offer, usable: list[Offer]) -> str:
@@ -99,5 +101,6 @@ def installed(options: dict[str, Any]) -> Installed:
     if problems.items:
         warn([*problems.items, "what the defaults file says of plugins may be incomplete"])
     files = files_of(policy, options)
+    out = tuple(f for f in every_file(policy, options) if f not in files)
     by_kind = {kind: offers(kind, discover) for kind in ALL_KINDS}
-    return Installed(policy, blocked, files, by_kind, Loader(policy, blocked, files, discover))
+    return Installed(policy, blocked, files, out, by_kind, Loader(policy, blocked, files, discover))

@@ -17,7 +17,7 @@ from playbook_kernel.loading import HookManager, Loader, load_file, load_hooks
 from playbook_kernel.loading.offers import normal
 from playbook_kernel.model import DriverRef
 
-from .common import READER, echo_json, json_option, near, sources, table
+from .common import READER, echo_json, json_option, names_of, near, sources, table
 from .installed import ALL_KINDS, Installed, installed
 from .main import Command
 
@@ -43,7 +43,7 @@ def plugins(ctx: click.Context, /, *, as_json: bool) -> None:
 
 
 @plugins.command("list")
-@click.option("--kind", type=click.Choice([*ALL_KINDS, "file"]), help="Only these.")
+@click.option("--kind", type=click.Choice([*ALL_KINDS, "file"]), help="Only these. What a file offers: see `show`.")
 @json_option
 @click.pass_obj
 def list_(obj: dict[str, Any], *, kind: str | None, as_json: bool) -> None:
@@ -110,8 +110,8 @@ def show(obj: dict[str, Any], *, name: str, as_json: bool) -> None:
 
 def _file_called(there: Installed, name: str) -> Any | None:
     """The single-file plugin that is called so: by its path, as `list` shows it, or by its file's name."""
-    short = name.removeprefix("file:").removeprefix("./")
-    found = [f for f in there.files if short in (f, near(f), Path(f).name)]
+    short = name.removeprefix("file:")
+    found = [f for f in there.files if short in names_of(f)]
     return load_file(found[0]) if len(found) == 1 else None
 
 
@@ -201,10 +201,10 @@ def doctor(obj: dict[str, Any], *, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def disable(obj: dict[str, Any], *, name: str, as_json: bool) -> None:
-    """Leave the plugin NAME (or KIND:NAME, or a distribution) out of every run, in the defaults file."""
+    """Leave the plugin NAME (or KIND:NAME, a distribution, a FILE.py) out of every run, in the defaults file."""
     there = installed(obj)
     distributions = {o.distribution for k in ALL_KINDS for o in there.by_kind[k]}
-    if normal(name) not in distributions:
+    if normal(name) not in distributions and not any(name in names_of(f) for f in there.files):
         there.find(name)
     _write(obj, name, disabled=True, as_json=as_json)
 

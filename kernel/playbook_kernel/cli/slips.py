@@ -8,12 +8,9 @@ from typing import Any
 
 import attrs
 
-from playbook_kernel import hookspecs
 from playbook_kernel.drivers import Driver
-from playbook_kernel.hookspecs import PROJECT
+from playbook_kernel.hookspecs import HOOKS, PROJECT
 from playbook_kernel.testing.signatures import misfits
-
-_HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("playbook_"))
 
 
 def slips(plugin: Any) -> Iterator[str]:
@@ -21,7 +18,7 @@ def slips(plugin: Any) -> Iterator[str]:
     if isinstance(plugin, type):
         yield from _driver(plugin)
         return
-    for name in _HOOKS:
+    for name in HOOKS:
         function = getattr(plugin, name, None)
         if inspect.isroutine(function) and not hasattr(function, f"{PROJECT}_impl"):
             yield f"{name}{_line(function)} has no @hookimpl, so it is never called"

@@ -311,8 +311,7 @@ class _Campaign:
         return max(0, allowed - len(kept))
 
     def _deserves_another(self, trial: TrialResult) -> bool:
-        failure = trial.failure
-        return trial.status == "failed" and not (failure and failure.error_class in _NEVER_AGAIN)
+        return trial.status == "failed" and not (trial.failure and trial.failure.error_class in _NEVER_AGAIN)
 
     def _next_id(self, scenario: Scenario) -> str:
         while True:

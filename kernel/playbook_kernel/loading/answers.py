@@ -59,7 +59,8 @@ def _promised(promise: Callable[..., Any]) -> Sequence[tuple[Any, type]]:
     from playbook_kernel import api  # what only lists plugins needs none of it
 
     hint = typing.get_type_hints(promise, {**vars(api), **promise.__globals__}).get("return", object)
-    hints = [object if hint is type(None) else hint]
+    # what a driver returns where nothing is promised harms nobody; a hook that returns something hopes for it to be used
+    hints = [object if hint is type(None) and promise.__module__ != hookspecs.__name__ else hint]
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         hints = sorted(typing.get_args(hint), key=lambda part: part is not type(None))
     return [

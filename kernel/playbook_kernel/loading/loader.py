@@ -111,8 +111,7 @@ class Loader:
                 hint=f'pin one in the defaults file: plugins: {{prefer: {{"{kind}:{name}": '
                 f'"{candidates[0].distribution}"}}}}',
             )
-        [offer] = candidates
-        loaded = self.load(offer)
+        loaded = self.load(offer := candidates[0])
         if loaded is None:
             why = next(q.reason for q in self.quarantine if q.offer == offer)
             raise DriverNotFound(f"{offer} cannot be used: {why}")

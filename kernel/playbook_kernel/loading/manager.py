@@ -11,8 +11,9 @@ import pluggy
 
 from playbook_kernel import hookspecs
 from playbook_kernel.errors import PluginError
-from playbook_kernel.hookspecs import ISOLATED, PROJECT
+from playbook_kernel.hookspecs import HOOKS, ISOLATED, PROJECT
 from playbook_kernel.scope import bounded, within
+from playbook_kernel.structuring import instead
 
 from .answers import answer
 from .blame import blame, suspect
@@ -86,7 +87,7 @@ class HookManager(pluggy.PluginManager):
 def load_hooks(loader: Loader) -> HookManager:
     """Register every usable hook plugin; one that pluggy refuses goes to quarantine. Drivers made in code are added."""
     manager = HookManager()
-    manager.hook.playbook_register.call_historic(kwargs={"registry": loader})
+    manager.hook.playbook_register.call_historic(functools.partial(answer, "playbook_register"), {"registry": loader})
     by_name = {offer.name: offer for offer in loader.offers("hooks")}
     for name, plugin in loader.hook_plugins().items():
         try:
@@ -112,7 +113,7 @@ def load_hooks(loader: Loader) -> HookManager:
 def _pending(manager: HookManager, plugin: object) -> list[str]:
     """Hooks that a plugin implements and that do not exist."""
     return [
-        f"there is no hook {caller.name}"
+        f"there is no hook {caller.name}; {instead(caller.name, HOOKS, 'there are')}"
         for caller in manager.get_hookcallers(plugin) or ()
         if not caller.has_spec()
         and any(impl.plugin is plugin and not impl.optionalhook for impl in caller.get_hookimpls())
