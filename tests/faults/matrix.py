@@ -8,6 +8,7 @@ node, what had been measured is kept, the next scenario completed, and nothing i
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -194,6 +195,7 @@ def main() -> int:
     parser.add_argument("--lab", default="", help="a lab of two nodes or more that is up; without it one is brought up")
     parser.add_argument("--only", default="", help="faults whose name has this in it")
     parser.add_argument("--phase", default="", help="only this phase")
+    parser.add_argument("--skip", type=int, default=0, help="how many of the first cells were run elsewhere")
     options = parser.parse_args()
     rows = [json.loads(line) for line in options.results.read_text().splitlines()] if options.results.exists() else []
     have = {(r["fault"], r["phase"]) for r in rows}
@@ -202,7 +204,7 @@ def main() -> int:
         lab.up(("v1", "v2"))
     enter_network(lab.root)
     try:
-        for fault, phase in cells():
+        for fault, phase in itertools.islice(cells(), options.skip, None):
             if options.only not in fault.name or options.phase not in phase or (fault.name, phase) in have:
                 continue
             folder = Path(tempfile.mkdtemp(prefix="matrix-"))
