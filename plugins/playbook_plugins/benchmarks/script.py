@@ -29,6 +29,7 @@ from playbook_kernel.api import (
 )
 
 from playbook_plugins import older_places
+from playbook_plugins.exit_status import by_signal
 from playbook_plugins.text import is_file, leads_out
 
 from .metrics import MetricsReader, as_metrics
@@ -113,6 +114,7 @@ class ScriptBenchmark(Benchmark[Options]):
         }
         argv = [*self._interpreter(folder, local=not node), *self.options.args]
         metrics, tail = MetricsReader(), deque[str](maxlen=_TAIL)
+        name = f"{self.options.script} on {node}" if node else self.options.script
         log = ctx.directory / LOG
         log.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -130,7 +132,7 @@ class ScriptBenchmark(Benchmark[Options]):
                 status = process.wait()
         except CommandTimeout as error:
             raise PhaseTimeout(
-                f"{self.options.script} was killed with all it had started: not done within {error.seconds:.4g} s",
+                f"{name} was killed with all it had started: not done within {error.seconds:.4g} s",
                 hint="test_execution.timeout sets the limit",
             ) from error
         for problem in metrics.problems:
@@ -138,7 +140,7 @@ class ScriptBenchmark(Benchmark[Options]):
         if status:
             said = [line for line in tail if line.strip() and not line.startswith("METRIC:")]
             raise PhaseFailed(
-                f"{self.options.script} exited with {status}" + (f": {said[-1]}" if said else ""),
+                f"{name} exited with {status}{by_signal(status)}" + (f": {said[-1]}" if said else ""),
                 hint=_hint(tail) or f"its output is in {_within_run(log)}",
             )
         return self._measurement(metrics)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
@@ -26,6 +25,7 @@ from playbook_kernel.api import (
     within,
 )
 
+from playbook_plugins.exit_status import by_signal
 from playbook_plugins.web import refuses
 
 from .choose import composer_for, share_for
@@ -95,31 +95,19 @@ def wait_ready(ctx: TrialContext, watch: Watch, service: Service, started: Calla
 
 def _refuse(state: State, service: Service, node: str) -> None:
     if state.status == "exited" and not (service.one_shot and state.exit_code == 0):
-        why = f"exited with {state.exit_code}" + _signal(state.exit_code)
+        why = f"exited with {state.exit_code}" + by_signal(state.exit_code)
         hint = None
         if state.oom_killed:
             why = f"was killed for want of memory: it {why}"
             hint = "give it more (mem_limit, deploy.resources.limits.memory, or a node with more), or make it need less"
         raise ServiceFailed(service.name, node, why + (f": {state.detail}" if state.detail else ""), hint=hint)
     if state.restarts >= CRASH_LOOP:
-        why = (
-            f"restarts again and again ({state.restarts} times), last with {state.exit_code}{_signal(state.exit_code)}"
-        )
+        why = f"restarts again and again ({state.restarts} times), last with {state.exit_code}{by_signal(state.exit_code)}"
         hint = "`restart:` of the compose file hides why it ends; what it said last tells"
         raise ServiceFailed(service.name, node, f"{why}: {state.detail}", hint=hint)
     if state.status == "paused":
         hint = f"somebody paused its container: `docker unpause {state.handle.get('container', '')[:12]}` on {node}"
         raise ServiceFailed(service.name, node, "is paused", hint=hint)
-
-
-def _signal(code: int | None) -> str:
-    """`` (SIGKILL)`` for the status of a process that a signal ended.
-
-    >>> _signal(137), _signal(3)
-    (' (SIGKILL)', '')
-    """
-    names = {128 + s.value: s.name for s in signal.Signals}
-    return f" ({names[code]})" if code in names else ""
 
 
 def _ask(

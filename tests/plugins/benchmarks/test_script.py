@@ -105,13 +105,18 @@ def test_its_own_interpreter(made: Make) -> None:
     "script, words",
     [
         ("echo out of memory >&2; exit 7", "exited with 7: out of memory"),
-        ("kill -9 $$", "exited with 137"),
+        ("kill -9 $$", r"^run_test.sh exited with 137 \(SIGKILL\)"),
         ("exit 1", "exited with 1"),
     ],
 )
 def test_a_failure_says_its_last_words(made: Make, script: str, words: str) -> None:
     with pytest.raises(PhaseFailed, match=words):
         run(made(script))
+
+
+def test_a_script_that_fails_on_a_node_names_it(made: Make) -> None:
+    with pytest.raises(PhaseFailed, match=r"^run_test.sh on n1 exited with 137 \(SIGKILL\)"):
+        run(made("kill -9 $$"), node="n1")
 
 
 def test_a_tty_that_is_not_there_has_a_hint(made: Make) -> None:
