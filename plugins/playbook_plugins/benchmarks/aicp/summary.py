@@ -133,6 +133,7 @@ def _gaps(records: Sequence[Record]) -> dict[str, Distribution]:
     # Where tokens, or the earlier tool, would have it otherwise: gaps to take away and to put in their place.
     for_tokens, for_legacy = _Change(), _Change()
     waiting: list[int] = []
+    around: list[int] = []
     for record in records:
         times = record.tokens
         gaps = list(map(sub, times[1:], times))
@@ -145,12 +146,25 @@ def _gaps(records: Sequence[Record]) -> dict[str, Distribution]:
             for_tokens.replace(gaps, _shared(gaps, record.counts[1:]))
         elif gaps and total != len(times):
             for_tokens.replace(gaps, _shared(gaps, (total / len(times),) * len(gaps)))
-        if record.empty or record.reasoning:
+        if record.empty and times and not record.reasoning and (more := _around(record.empty, times)) is not None:
+            around += more
+        elif record.empty or record.reasoning:
             chunks = legacy_chunks(record)
-            for_legacy.replace(gaps, Counter(map(sub, chunks[1:], chunks)))
+            for_legacy.replace(gaps, map(sub, chunks[1:], chunks))
     pooled.update(waiting)
+    for_legacy.plus.update(around)
     plain = Distribution(pooled, scale=0.001)
     return {"itl": plain, "itl_token": for_tokens.of(pooled, plain), "itl_legacy": for_legacy.of(pooled, plain)}
+
+
+def _around(empty: Sequence[int], times: Sequence[int]) -> list[int] | None:
+    """The gaps that empty chunks add where all of them come before the first token or after the last, as most do."""
+    empty = sorted(empty)
+    at = bisect_right(empty, times[0])
+    before, after = [*empty[:at], times[0]], [times[-1], *empty[at:]]
+    if len(after) > 1 and after[1] < times[-1]:
+        return None
+    return [*map(sub, before[1:], before), *map(sub, after[1:], after)]
 
 
 def _shared(gaps: Sequence[int], shares: Sequence[float]) -> Counter[float]:
@@ -168,7 +182,7 @@ class _Change:
     minus: Counter[float] = field(factory=Counter)
     plus: Counter[float] = field(factory=Counter)
 
-    def replace(self, old: Iterable[float], new: Mapping[float, int]) -> None:
+    def replace(self, old: Iterable[float], new: Iterable[float] | Mapping[float, int]) -> None:
         self.minus.update(old)
         self.plus.update(new)
 
@@ -176,7 +190,11 @@ class _Change:
         """The distribution of ``counts`` so changed; ``plain`` is that of the unchanged ones."""
         if not self.minus and not self.plus:
             return plain
-        return Distribution(counts - self.minus + self.plus, scale=0.001)
+        if self.minus:
+            return Distribution(counts - self.minus + self.plus, scale=0.001)
+        more = counts.copy()  # by far the quickest where there are many different ones
+        more.update(self.plus)
+        return Distribution(more, scale=0.001)
 
 
 def _flight(records: Sequence[Record]) -> list[tuple[int, int]]:

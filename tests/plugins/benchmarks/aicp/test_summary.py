@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from playbook_plugins.benchmarks.aicp.core.records import Record
 from playbook_plugins.benchmarks.aicp.rows import slos, value
 from playbook_plugins.benchmarks.aicp.summary import summarise
@@ -40,6 +44,26 @@ def test_counts_of_the_server_weigh_each_gap():
     one = record(tokens=(0, 30_000, 40_000), out=6, counts=[2, 3, 1])
     found = summarise([one]).distributions["itl_token"]
     assert (found.count, found.mean) == (4, pytest.approx(10))
+
+
+moments = st.lists(st.integers(0, 20), max_size=6)
+
+
+@given(st.lists(st.tuples(moments, moments, st.integers(0, 3)), min_size=1, max_size=4))
+def test_the_gaps_of_the_earlier_tool_are_those_between_all_chunks_with_content(made):
+    streams, wanted = [], []
+    for tokens, empty, reasoning in made:
+        times = sorted(tokens)
+        kept = min(reasoning, len(times))
+        one = record(tokens=times or [0], out=len(times), first=0, reasoning=kept, empty=empty)
+        streams.append(one._replace(tokens=times))
+        wanted += [b - a for a, b in pairwise(sorted([*empty, *times[kept:]]))]
+    found = summarise(streams, confidence=False).distributions["itl_legacy"]
+    assert found.count == len(wanted)
+    if wanted:
+        assert [found.percentile(100 * n / max(1, len(wanted) - 1)) for n in range(len(wanted))] == pytest.approx(
+            [gap / 1000 for gap in sorted(wanted)]
+        )
 
 
 def test_tokens_second_by_second_and_in_the_steady_window():
