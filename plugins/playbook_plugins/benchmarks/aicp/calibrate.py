@@ -15,10 +15,11 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from .client import Client
 from .core.records import Record, load
 from .core.stats import percentile
 from .options import Options
-from .point import BenchmarkError, Client, Point
+from .point import BenchmarkError, Point
 from .samples import Sample
 
 _TTFT_MS, _ITL_MS = 50.0, 20.0

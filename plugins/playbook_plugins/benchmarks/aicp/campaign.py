@@ -13,13 +13,15 @@ from typing import Any, Literal, TypeVar
 from attrs import define, evolve, field, frozen
 
 from . import report, rows
+from .arrange import connections_for
 from .calibrate import calibrate
+from .client import Client
 from .core.launch import file_limit
 from .core.stats import t_interval
 from .datasets import Dataset, open_dataset, pairs
 from .options import OptionError, Options
 from .outputs import OutputError, Outputs, workbook, workbook_path, write_json
-from .point import BenchmarkError, Client, Outcome, Point, connections_for
+from .point import BenchmarkError, Outcome, Point
 from .profile import profiling
 from .samples import Sample
 from .summary import CANCELLED

@@ -161,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _client(options: Options, live: Any, name: str = "") -> Any:
-    from .point import Client
+    from .client import Client
 
     def say(line: str) -> None:
         live.close()
@@ -278,7 +278,8 @@ def _calibrate(words: Sequence[str]) -> int:
     import json
 
     from .calibrate import calibrate
-    from .point import BenchmarkError, Client
+    from .client import Client
+    from .point import BenchmarkError
 
     options = Options(engine=parsed.engine, timestamps=parsed.timestamps, processes=parsed.processes)
     try:

@@ -39,13 +39,14 @@ from playbook_plugins.web import ask
 
 from . import report
 from .campaign import Campaign, looked_at, loss, prepare, self_measure
+from .client import Client
 from .core.plan import Settings
 from .many import KEYS, expand
 from .many import run as run_all_loads
 from .node import NodeKnown, NodeWorkers, known_server
 from .options import ALIASES, BY_NAME, OptionError, Options, about, canonical, fill, in_words
 from .outputs import OutputError, write_json
-from .point import BenchmarkError, Client, Outcome, Status
+from .point import BenchmarkError, Outcome, Status
 from .spread import Spread
 
 FOLDER = "aicp"

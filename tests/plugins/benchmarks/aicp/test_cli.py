@@ -251,7 +251,7 @@ def test_text_of_answers_is_kept_if_asked_for(aicp, canned):
 
 
 def test_large_records_are_compressed_and_read_back(aicp, monkeypatch):
-    monkeypatch.setattr("playbook_plugins.benchmarks.aicp.point._LARGE", 10)
+    monkeypatch.setattr("playbook_plugins.benchmarks.aicp.client._LARGE", 10)
     with mock_server() as server:
         run = aicp(server.port)
     (path,) = run.folder.glob("records/*/*.jsonl.*")

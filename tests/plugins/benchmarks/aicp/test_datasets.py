@@ -7,10 +7,11 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
+from playbook_plugins.benchmarks.aicp.arrange import order_of
 from playbook_plugins.benchmarks.aicp.core.plan import Order
 from playbook_plugins.benchmarks.aicp.datasets import open_dataset
 from playbook_plugins.benchmarks.aicp.options import OptionError, fill
-from playbook_plugins.benchmarks.aicp.point import Point, order_of
+from playbook_plugins.benchmarks.aicp.point import Point
 from playbook_plugins.benchmarks.aicp.samples import payload
 
 COMPLETIONS = "/v1/completions"

@@ -7,7 +7,7 @@ from array import array
 import pytest
 from playbook_plugins.benchmarks.aicp.core import plan as plans
 from playbook_plugins.benchmarks.aicp.core.records import Record
-from playbook_plugins.benchmarks.aicp.point import fared
+from playbook_plugins.benchmarks.aicp.fared import fared
 from playbook_plugins.benchmarks.aicp.summary import summarise
 
 COUNT, APART = 100, 10_000

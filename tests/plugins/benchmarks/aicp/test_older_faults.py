@@ -16,9 +16,10 @@ import threading
 import pytest
 from playbook_plugins.benchmarks.aicp.campaign import prepare
 from playbook_plugins.benchmarks.aicp.cli import main
+from playbook_plugins.benchmarks.aicp.client import Client
 from playbook_plugins.benchmarks.aicp.core.records import Record
 from playbook_plugins.benchmarks.aicp.options import OptionError, fill
-from playbook_plugins.benchmarks.aicp.point import BenchmarkError, Client, Outcome, Point
+from playbook_plugins.benchmarks.aicp.point import BenchmarkError, Outcome, Point
 from playbook_plugins.benchmarks.aicp.rows import RESULT_KEYS, row_of, slos
 from playbook_plugins.benchmarks.aicp.summary import summarise
 
