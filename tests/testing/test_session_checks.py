@@ -38,7 +38,7 @@ def breaking(methods: Mapping[str, Callable[..., Any]]) -> sessions.Opened:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(sessions, "_PATIENCE", 3.0)
+    monkeypatch.setattr(sessions.asking, "_PATIENCE", 3.0)
     monkeypatch.delenv("CI", raising=False)  # there pytest shows all of a difference, and these are of megabytes
     yield
     NEVER.set()
