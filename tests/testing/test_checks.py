@@ -257,7 +257,7 @@ def test_a_swallowed_failure_is_told(tmp_path: Path) -> None:
 
 
 def test_a_benchmark_that_does_not_stop_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("playbook_kernel.testing.conformance._PATIENCE", 1.0)
+    monkeypatch.setattr("playbook_kernel.testing.bounds._PATIENCE", 1.0)
     once: list[int] = []
 
     def stubborn(ctx: TrialContext) -> Measurement:
@@ -362,7 +362,7 @@ def test_a_probe_that_calls_silence_good_is_told() -> None:
 
 
 def test_a_probe_that_goes_on_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("playbook_kernel.testing.conformance._PATIENCE", 1.0)
+    monkeypatch.setattr("playbook_kernel.testing.bounds._PATIENCE", 1.0)
     never = threading.Event()
 
     def stubborn(target: Target) -> Health:
@@ -532,7 +532,7 @@ def test_a_good_executor_passes(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_executor_is_told(tmp_path: Path, fault: str, complaint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("playbook_kernel.testing.conformance._PATIENCE", 3.0)
+    monkeypatch.setattr("playbook_kernel.testing.bounds._PATIENCE", 3.0)
     driver = Here(Options())
     driver.faulty = fault
     with fails(complaint):
@@ -588,7 +588,7 @@ def _raises(sources: Sources, problems: Problems) -> None:
 def test_a_reader_that_breaks_on_bad_files_is_told(
     tmp_path: Path, bad: Any, complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("playbook_kernel.testing.conformance._PATIENCE", 1.0)
+    monkeypatch.setattr("playbook_kernel.testing.bounds._PATIENCE", 1.0)
     good, wrong = (Sources(tmp_path / n, tmp_path, tmp_path) for n in ("good", "bad"))
     with fails(complaint):
         check_reader(OddReader(bad), good, [wrong])
@@ -677,7 +677,7 @@ def test_a_wrapper_of_an_isolated_hook_is_told() -> None:
 @pytest.mark.parametrize("check", [check_honours_deadline, check_honours_cancel])
 def test_a_hook_that_does_not_stop_is_told(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those two take any call, a hook's and a collector's as well."""
-    monkeypatch.setattr("playbook_kernel.testing.conformance._PATIENCE", 1.0)
+    monkeypatch.setattr("playbook_kernel.testing.bounds._PATIENCE", 1.0)
     never = threading.Event()
 
     class Waits:

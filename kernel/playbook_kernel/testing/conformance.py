@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import inspect
 import io
 import json
 import math
-import threading
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
-import pluggy
 
 from playbook_kernel.config import Problems, Sources
-from playbook_kernel.context import TrialContext
 from playbook_kernel.drivers import (
     KINDS,
     Benchmark,
@@ -41,36 +37,29 @@ from playbook_kernel.drivers import (
     Target,
     Wound,
 )
-from playbook_kernel.errors import Cancelled, PlaybookError
-from playbook_kernel.loading import HookManager
+from playbook_kernel.errors import PlaybookError
 from playbook_kernel.model import (
     Artifact,
-    CampaignResult,
     Configuration,
     Deployment,
-    Endpoint,
     Health,
     Load,
     Measurement,
     Metric,
-    PhaseOutcome,
-    Residue,
-    ScenarioResult,
-    TrialResult,
 )
 from playbook_kernel.model.codec import decode, encode
-from playbook_kernel.redaction import Secret, is_secret_name
-from playbook_kernel.scope import Cancel, Deadline, Scope, replaced, run_all
+from playbook_kernel.redaction import is_secret_name
+from playbook_kernel.scope import Deadline, Scope, run_all
 from playbook_kernel.session import Session
 from playbook_kernel.structuring import structure
 
+from .bounds import check_honours_cancel, check_honours_deadline, must_stop, off_thread
 from .fakes import FakeTrial, later
+from .material import PLANTED, deployed, results
 from .signatures import misfits
 
 D = TypeVar("D", bound=Driver[Any])
 UNITS = frozenset({"s", "ms", "us", "tok/s", "req/s", "tok", "req", "%", "1", "B", "B/s", "MiB", "J", "J/tok", "W"})
-PLANTED = "planted-secret-7c1d"
-_PATIENCE = 10.0
 
 
 def check_driver(cls: type[D], options: Mapping[str, Any] | None = None) -> D:
@@ -104,53 +93,6 @@ def check_driver(cls: type[D], options: Mapping[str, Any] | None = None) -> D:
 def _is_frozen(cls: type[Any]) -> bool:
     setter: object = cls.__setattr__
     return setter is not object.__setattr__
-
-
-# -- bounds -------------------------------------------------------------------------------------------------------
-
-
-def check_honours_deadline(call: Callable[[], object]) -> None:
-    """A call that would never end by itself comes back soon after its scope's deadline, and not with a result."""
-    _must_stop(call, Scope(Deadline.after(0.2)), "its deadline passed")
-
-
-def check_honours_cancel(call: Callable[[], object]) -> None:
-    """A call that would never end by itself comes back soon after it is cancelled, with Cancelled."""
-    cancel = Cancel()
-    timer = threading.Timer(0.2, cancel.set, args=("the test cancels",))
-    timer.start()
-    try:
-        error = _must_stop(call, Scope(cancel=cancel), "it was cancelled")
-    finally:
-        timer.cancel()
-        timer.join()
-    assert isinstance(error, Cancelled), f"it was cancelled, and raised {type(error).__name__} instead of Cancelled"
-
-
-def _must_stop(call: Callable[[], object], scope: Scope, why: str) -> BaseException:
-    outcome = _off_thread(call, scope)
-    assert outcome, f"{why}, and it goes on"
-    error = outcome[0]
-    assert isinstance(error, BaseException), f"{why}, and it returned {error!r} as if nothing had happened"
-    assert isinstance(error, PlaybookError | OSError), f"{why}, and it raised {type(error).__name__}: {error}"
-    return error
-
-
-def _off_thread(call: Callable[[], object], scope: Scope) -> list[object]:
-    """What it returned or raised on a thread of its own; nothing, if it does not come back."""
-    outcome: list[object] = []
-
-    def work() -> None:
-        try:
-            with replaced(scope):
-                outcome.append(call())
-        except BaseException as error:  # noqa: BLE001 - whoever asked looks at it
-            outcome.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(_PATIENCE)
-    return outcome
 
 
 # -- kinds --------------------------------------------------------------------------------------------------------
@@ -212,7 +154,7 @@ def check_probe(driver: Probe[Any], good: Target, bad: Iterable[Target], hangs: 
         assert health.detail, "a bad Health does not say why"
         assert PLANTED not in health.detail, "the detail shows a secret"
     if hangs is not None:
-        over = _off_thread(lambda: driver.check(hangs), Scope(Deadline.after(0.3)))
+        over = off_thread(lambda: driver.check(hangs), Scope(Deadline.after(0.3)))
         assert over, "its deadline passed, and it goes on"
         assert isinstance(over[0], Health | PlaybookError | OSError), f"its deadline passed, and it gave {over[0]!r}"
         assert not getattr(over[0], "ok", False), "a target that does not answer was called good"
@@ -314,7 +256,7 @@ def check_executor(driver: LoadExecutor[Any], trial: FakeTrial) -> Sequence[Plac
     assert list(driver.run(trial.ctx, _program("print(1)"), one)) == [names[0]], "it ran where it was not asked to"
     last = names[-1].encode()
     fails = _program(f"import time; sys.exit(3) if sys.stdin.buffer.read().startswith({last!r}) else time.sleep(3600)")
-    _must_stop(lambda: driver.run(trial.ctx, fails, shares), Scope(), f"the program failed on {names[-1]}")
+    must_stop(lambda: driver.run(trial.ctx, fails, shares), Scope(), f"the program failed on {names[-1]}")
     endless = _program("import time; time.sleep(3600)")
     check_honours_deadline(lambda: driver.run(trial.ctx, endless, shares))
     check_honours_cancel(lambda: driver.run(trial.ctx, endless, shares))
@@ -404,104 +346,13 @@ def check_reader(driver: Reader[Any], sources: Sources, broken: Iterable[Sources
 
 
 def _read(driver: Reader[Any], sources: Sources, problems: Problems) -> object:
-    outcome = _off_thread(lambda: driver.read(sources, problems), Scope())
+    outcome = off_thread(lambda: driver.read(sources, problems), Scope())
     assert outcome, f"read() does not come back from the files of {sources.config_dir}"
     if isinstance(error := outcome[0], BaseException):
         raise AssertionError(
             f"read() raised {type(error).__name__} for the files of {sources.config_dir}: {error}"
         ) from error
     return outcome[0]
-
-
-# -- hooks --------------------------------------------------------------------------------------------------------
-
-
-def check_hooks(plugin: object, name: str = "under-test") -> list[str]:
-    """A hook plugin fits the hook specifications; returns the hooks it takes part in, in order.
-
-    It implements at least one, with arguments that exist, wraps none that is isolated, and every function that looks like
-    a hook is marked as one.
-    """
-    manager = HookManager()
-    try:
-        manager.register(plugin, name)
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        raise AssertionError(f"{name} does not fit the hook specifications: {error}") from error
-    callers = manager.get_hookcallers(plugin) or []
-    hooks = sorted(c.name for c in callers)
-    assert hooks, f"{name} implements no hook"
-    known = {h for h in dir(manager.hook) if h.startswith("playbook_")}
-    for attribute, _ in inspect.getmembers(plugin, callable):
-        if attribute in known:
-            assert attribute in hooks, f"{attribute} is not marked with @hookimpl: it would never be called"
-        elif attribute.startswith("playbook_"):
-            raise AssertionError(f"{attribute} is no hook that exists")
-    return hooks
-
-
-def check_cleanup(
-    plugin: object, trial: FakeTrial, name: str = "under-test", *, kinds: Iterable[str] | None = None
-) -> Sequence[Residue]:
-    """The cleanup of a hook plugin undoes its effects, also when it runs twice, later, or when nothing was done.
-
-    Run what makes the effects on ``trial`` first. ``kinds``: those of its own, if others (such as ``file``, which the
-    tool's own plugin undoes) are there too; None: all. Returns what it says is left.
-    """
-    manager = HookManager()
-    manager.register(plugin, name)
-    left: list[Residue] = []
-    again = later(trial)
-    for ctx in (again.ctx, again.ctx):
-        try:
-            answers = [call() for _, call in manager.calls("playbook_cleanup", ctx=ctx, deployment=None)]
-        except Exception as error:
-            raise AssertionError(f"cleanup raised {type(error).__name__}: {error}") from error
-        left = [r for answer in answers for r in answer or ()]
-    own = None if kinds is None else frozenset(kinds)
-    still = [e for e in again.ctx.effects.open() if own is None or e.kind in own]
-    assert not still, f"cleanup did not say that these were undone: {[(e.kind, e.node) for e in still]}"
-    return left
-
-
-# -- material -----------------------------------------------------------------------------------------------------
-
-
-def deployed(ctx: TrialContext, url: str = "http://127.0.0.1:1") -> Deployment:
-    """A deployment whose every service answers at ``url``; with one called ``engine`` if there are none."""
-    names = [s.name for s in ctx.trial.scenario.services] or ["engine"]
-    return Deployment(endpoints={n: Endpoint(url, "test-model") for n in names})
-
-
-def results() -> list[CampaignResult]:
-    """Campaigns as reporters meet them: all kinds of verdicts, odd names, hostile texts, a secret, nothing at all."""
-    Secret(PLANTED)  # from here on it is known, and must not be shown
-    hostile = "<script>alert(1)</script>|`${x}`\u202e\n=cmd()"
-    metrics = {"throughput": Metric(812.5, "tok/s", 100), "ttft_p99": Metric(0.25, "s", 100), "n": Metric(3, "1")}
-    good = TrialResult(
-        "pk-1-a-1", "001_good", "completed", 1, "2026-01-01T00:00:00.000Z", "2026-01-01T00:01:00.000Z", 60.0,
-        tuple(PhaseOutcome(p, "ok", 1.5, "2026-01-01T00:00:00.000Z") for p in ("discover", "deploy", "benchmark")),
-        {"n1": {"cpus": 8}}, Deployment(), (Health(ok=True, detail="up", service="engine", node="n1"),),
-        Measurement(metrics, 100, 2, "a tool 1.0"), (Artifact("log", "logs/n1/engine.log", "n1", "", 3, "0" * 64),),
-        (), clean=True,
-    )  # fmt: skip
-    bad = TrialResult(
-        "pk-1-b-2", f"002 {hostile}", "failed", 2,
-        phases=(PhaseOutcome("deploy", "failed", 0.5, "", f"no: {hostile} {PLANTED}", "start", "defaults", "n1", "try"),),
-        residue=(Residue("n1", "container", "abc", hostile),), clean=False, warnings=(hostile,),
-    )  # fmt: skip
-    scenarios = (
-        ScenarioResult("001_good", "completed", "", "fine", "scenarios/001_good", ("a",), (good,)),
-        ScenarioResult(f"002 {hostile}", "failed", f"deploy: {hostile}", hostile, "x", (), (bad,)),
-        ScenarioResult("003_skipped", "skipped", "Previous scenario failed"),
-        ScenarioResult("004_你好", "cancelled", "interrupted by SIGINT"),
-    )
-    times = ("2026-01-01T00:00:00.000Z", "2026-01-01T01:00:00.000Z", 3600.0)
-    return [
-        CampaignResult("20260101_000000_all", *times, "failed", scenarios, "playbook-kernel 0", ("run", "--all")),
-        CampaignResult("20260101_000000_none", *times, "completed"),
-        CampaignResult("20260101_000000_cut", *times, "running", scenarios[:1], warnings=(hostile,)),
-    ]
 
 
 def _crosses(value: Any, kind: type[Any]) -> None:
