@@ -115,7 +115,7 @@
       ...size, series, bands,
       padding: [18, 16, 0, 0],
       scales: { x: { time: false }, y: { range: (u) => reach(u.data, view.range) } },
-      axes: [{ ...axis, label: panel.units[0], size: 30 }, { ...axis, label: panel.units[1], size: 54, values: (u, all) => all.map(mark) }],
+      axes: [{ ...axis, label: panel.units[0], size: 30 }, { ...axis, label: panel.units[1], size: 54, space: 24, values: (u, all) => all.map(mark) }],
       cursor: {
         y: false,
         drag: { x: true, y: false, setScale: false },
@@ -165,7 +165,7 @@
     };
     const size = () => {
       const most = into.clientHeight / panels.length - 90;
-      return { width: into.clientWidth - 4, height: Math.round(Math.max(170, panels.length > 3 ? 0 : most)) };
+      return { width: into.clientWidth - 4, height: Math.round(Math.max(210, panels.length > 3 ? 0 : most)) };
     };
     const draw = () => {
       for (const plot of plots) plot.destroy();
