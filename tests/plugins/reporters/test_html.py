@@ -213,6 +213,16 @@ def test_fifty_scenarios_with_telemetry_fit_into_a_mebibyte(
     assert len(text.encode()) <= 1024 * 1024
 
 
+def test_telemetry_that_was_zero_all_the_time_is_told_and_not_drawn(tmp_path: Path):
+    (tmp_path / "a").mkdir()
+    rows = [{"t": 1_767_225_612.0 + n, "source": "gpu-1", "disk_read": 0.0} for n in range(9)]
+    (tmp_path / "a" / "telemetry.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    one = evolve(trial("a"), artifacts=(Artifact("telemetry", "telemetry.jsonl"),))
+    text = page(campaign(ScenarioResult("a", "completed", trials=(one,))), tmp_path)
+    assert "<th scope=row>gpu-1<td>Disk read" in text
+    assert "uPlot" not in text, "there is nothing to look at closely"
+
+
 def one_with_telemetry(folder: Path, nodes: int, accelerators: int, seconds: int) -> str:
     (folder / "a").mkdir()
     samples = telemetry(folder / "a" / "telemetry.jsonl", nodes, accelerators, seconds)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playbook_kernel.api import CampaignResult
+from attrs import evolve
+from playbook_kernel.api import CampaignResult, ScenarioResult
 from playbook_plugins.reporters.html_ import HtmlReporter
 from playbook_plugins.reporters.source import Options
 
 from tests.plugins.reporters.browser import Browser, Page
+from tests.plugins.reporters.samples import campaign, trial
+from tests.plugins.reporters.test_html import telemetry
 
 LOAD = "[...document.querySelectorAll('figure.time')].find(f => f.querySelector('svg.plot').ariaLabel.includes('Requests'))"
 TELEMETRY = (
@@ -153,14 +158,40 @@ def test_values_of_telemetry_are_those_of_the_drawing_and_a_gap_has_none(page: P
     assert legend(page)["gpu-1/gpu0"] == "\N{EN DASH}"
 
 
+WATCHED = (
+    "window.written = []; const canvas = CanvasRenderingContext2D.prototype, draw = canvas.fillText;"
+    "canvas.fillText = function (text, ...at) { written.push(text); draw.call(this, text, ...at); }"
+)
+
+
 def test_axes_have_their_units(page: Page):
-    page.run(
-        "window.written = []; const canvas = CanvasRenderingContext2D.prototype, draw = canvas.fillText;"
-        "canvas.fillText = function (text, ...at) { written.push(text); draw.call(this, text, ...at); }"
-    )
-    opened(page)
-    written = page.run("window.written")
+    page.run(WATCHED)
+    written = opened(page).run("window.written")
     assert {"1/s", "requests", "tok/s", "seconds since the first request"} <= set(written)
+
+
+def test_faults_are_marked_and_a_curve_of_many_series_says_from_where_to_where_they_go(
+    browser: Browser, tmp_path: Path
+):
+    (tmp_path / "a").mkdir()
+    samples = telemetry(tmp_path / "a" / "telemetry.jsonl", nodes=1, accelerators=9, seconds=40)
+    start = 1_767_225_612.0
+    words = dict.fromkeys(("fault", "what", "node", "service", "when"), "x")
+    fault = {**words, "index": 0, "struck": start + 10, "settled": start + 11, "ended": start + 20, "healed": True}
+    (tmp_path / "a" / "faults.json").write_text(json.dumps({"faults": [fault]}))
+    one = evolve(trial("a"), artifacts=(samples,))
+    result = campaign(ScenarioResult("a", "completed", trials=(one,)))
+    [path] = HtmlReporter(Options()).write(result, tmp_path)
+    page = browser.open(path.as_uri())
+    page.run(WATCHED)
+    opened(page, TELEMETRY)
+    assert {"⚡1", "✓1"} <= set(page.run("window.written"))
+    rows = [json.loads(line) for line in (tmp_path / "a" / "telemetry.jsonl").read_text().splitlines()]
+    values = [row["power"] for row in rows if "power" in row and row["t"] == start + 30]
+    point(page, 30 / shown(page)[1])
+    said = legend(page, 2)["gpu-0 (9)"]
+    numbers = [float(number) for number in re.findall(r"[\d.]+", said)]
+    assert numbers == pytest.approx([sum(values) / 9, min(values), max(values)], rel=0.02), said
 
 
 def test_colours_follow_the_page_while_it_is_open(page: Page):

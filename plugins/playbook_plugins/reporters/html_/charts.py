@@ -167,7 +167,7 @@ def panels(
             said = words
     shown = [el("div", parts, class_="beside")] if beside else parts
     parts = [*shown, el("p", note, class_="soft")] if note else shown
-    return figure(title, parts, table, class_=OVER_TIME, data_rows=by_row)
+    return figure(title, parts, table, class_=OVER_TIME if said is not None else None, data_rows=by_row)
 
 
 def drawing(chart: Chart, told: str = "") -> Html:
