@@ -44,18 +44,15 @@
     });
   };
 
-  // What is known at or before a place, for a step; next to it, for a line.
+  // Which point is shown at a time: the last before it, for a step; the nearer one, for a line; none within a gap.
   const known = (xs, values, at, n, step) => {
-    if (step) {
-      let last = xs[n] > at ? n - 1 : n;
-      while (last > 0 && values[last] === undefined) last -= 1;
-      return Math.max(0, last);
-    }
-    for (let by = 0; by < values.length; by += 1) {
-      const near = [n - by, n + by].filter((k) => values[k] !== undefined);
-      if (near.length) return near.reduce((a, b) => (Math.abs(xs[b] - at) < Math.abs(xs[a] - at) ? b : a));
-    }
-    return n;
+    let before = xs[n] > at ? n - 1 : n;
+    while (before >= 0 && values[before] === undefined) before -= 1;
+    let after = before + 1;
+    while (after < values.length && values[after] === undefined) after += 1;
+    if (before < 0) return Math.min(after, values.length - 1);
+    if (step || after === values.length || values[before] === null) return before;
+    return values[after] === null || xs[after] - at < at - xs[before] ? after : before;
   };
   // The least and the most in sight, with what a line leads to on either side.
   const reach = (data, [low, high]) => {
