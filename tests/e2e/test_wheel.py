@@ -42,6 +42,8 @@ def test_what_is_in_it(wheel: Path) -> None:
     assert {"config/scenarios.yaml", "config/nodes.example.yaml", "scenarios/001_unified_smoke/.env"} <= shared
     modules = {str(p.relative_to(r)) for r in (ROOT / "kernel", ROOT / "plugins") for p in r.rglob("*.py")}
     assert modules <= set(names)
+    vendored = {n.rpartition("/")[2] for n in names if n.startswith("playbook_plugins/reporters/html_/assets/uplot/")}
+    assert vendored == {"LICENSE", "NOTICE", "uPlot.iife.min.js", "uPlot.min.css"}
 
 
 def test_it_works_away_from_the_clone(wheel: Path, tmp_path: Path) -> None:

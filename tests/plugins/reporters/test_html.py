@@ -15,6 +15,7 @@ import pytest
 from attrs import evolve
 from playbook_kernel.api import Artifact, CampaignResult, Metric, ScenarioResult, Secret
 from playbook_plugins.reporters.html_ import HtmlReporter
+from playbook_plugins.reporters.html_.page import asset
 from playbook_plugins.reporters.source import Options
 
 from tests.plugins.reporters.conftest import write_requests
@@ -88,8 +89,11 @@ def test_text_from_outside_stays_text(tmp_path: Path):
     assert HOSTILE in found.words
 
 
-def test_the_policy_allows_its_own_style_and_script_and_nothing_else(tmp_path: Path):
-    text = page(good(), tmp_path)
+@pytest.mark.parametrize("over_time", [False, True])
+def test_the_policy_allows_its_own_style_and_script_and_nothing_else(
+    run: tuple[CampaignResult, Path], tmp_path: Path, *, over_time: bool
+):
+    text = page(*run) if over_time else page(good(), tmp_path)
     [policy] = [a["content"] for a in Elements(text).all("meta") if a.get("http-equiv") == "Content-Security-Policy"]
     rules = dict(rule.strip().split(" ", 1) for rule in str(policy).split(";"))
     for tag, rule in (("style", "style-src"), ("script", "script-src")):
@@ -102,12 +106,24 @@ def test_the_policy_allows_its_own_style_and_script_and_nothing_else(tmp_path: P
 
 def test_every_drawing_has_a_title_and_a_table(run: tuple[CampaignResult, Path]):
     text = page(*run)
-    figures = re.findall(r"<figure>(.*?)</figure>", text, re.DOTALL)
+    figures = re.findall(r"<figure[^>]*>(.*?)</figure>", text, re.DOTALL)
     assert len(figures) == 5  # timeline, trade-off, distribution, load over time, telemetry
     for figure in figures:
         assert "<figcaption>" in figure
         assert figure.count("<table") == 1
         assert not re.findall(r"<svg(?![^>]*(?:role=\"img\" aria-label=|aria-hidden))", figure)
+
+
+def test_what_looks_closer_is_where_there_is_something_to_look_at(
+    run: tuple[CampaignResult, Path], tmp_path_factory: pytest.TempPathFactory
+):
+    text, without = page(*run), page(good(), tmp_path_factory.mktemp("without"))
+    script = text.partition("<script>")[2]
+    assert asset("uplot/uPlot.iife.min.js") in script
+    assert asset("uplot/LICENSE") in text
+    assert not Elements(text).all("button"), "a script makes the buttons that need it"
+    assert "<figcaption>" in without
+    assert "uPlot" not in without
 
 
 def test_it_says_what_failed_and_why(tmp_path: Path):
@@ -195,6 +211,16 @@ def test_fifty_scenarios_with_telemetry_fit_into_a_mebibyte(
     for title in ("Distribution of latency", "CPU", "Network: received, sent (dashed)", "KV cache used"):
         assert text.count(f">{title}</") == 50
     assert len(text.encode()) <= 1024 * 1024
+
+
+def test_telemetry_that_was_zero_all_the_time_is_told_and_not_drawn(tmp_path: Path):
+    (tmp_path / "a").mkdir()
+    rows = [{"t": 1_767_225_612.0 + n, "source": "gpu-1", "disk_read": 0.0} for n in range(9)]
+    (tmp_path / "a" / "telemetry.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    one = evolve(trial("a"), artifacts=(Artifact("telemetry", "telemetry.jsonl"),))
+    text = page(campaign(ScenarioResult("a", "completed", trials=(one,))), tmp_path)
+    assert "<th scope=row>gpu-1<td>Disk read" in text
+    assert "uPlot" not in text, "there is nothing to look at closely"
 
 
 def one_with_telemetry(folder: Path, nodes: int, accelerators: int, seconds: int) -> str:

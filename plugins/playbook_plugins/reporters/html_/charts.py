@@ -16,6 +16,8 @@ Point = tuple[float, float]
 _UPON = 6.0
 """How near two dots are to be taken for one, in units of the drawing."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 16, 10, 40
+OVER_TIME = "time"
+"""The class of a figure that the page's script gives a button for a closer look."""
 
 
 @frozen
@@ -92,7 +94,7 @@ class Axis:
         return self.start + (value - low) / ((high - low) or 1.0) * (self.end - self.start)
 
     def said(self) -> str:
-        """For the script that shows the values under the pointer."""
+        """For the scripts that read values back from the drawing."""
         return f"{self.start:g} {self.end:g} {self.low:.5g} {self.high:.5g}{' 1' if self.log else ''}"
 
 
@@ -134,9 +136,10 @@ def short(value: float) -> str:
     return f"{value:.4g}"
 
 
-def figure(title: str, drawing: Sequence[Html], table: Table) -> Html:
+def figure(title: str, drawing: Sequence[Html], table: Table, **attributes: object) -> Html:
     """Drawings with their title and the table of their numbers, folded away: for those who do not see, and to copy."""
-    return el("figure", el("figcaption", title), drawing, el("details", el("summary", "Table"), table.html()))
+    folded = el("details", el("summary", "Table"), table.html())
+    return el("figure", el("figcaption", title), drawing, folded, **attributes)
 
 
 def draw(chart: Chart, table: Table) -> Html:
@@ -145,10 +148,14 @@ def draw(chart: Chart, table: Table) -> Html:
     return figure(chart.title, [legend(chart.series), drawn], table) if drawn else Html("")
 
 
-def panels(title: str, charts: Sequence[Chart], table: Table, *, beside: bool = False, note: str = "") -> Html:
-    """Charts of the same span, one below the other or ``beside`` one another, with one table for all.
+def panels(
+    title: str, charts: Sequence[Chart], table: Table, *, beside: bool = False, note: str = "", by_row: bool = False
+) -> Html:
+    """Charts of the same span of time, one below the other or ``beside`` one another, with one table for all.
 
-    Charts that follow one another and have the same curves have one legend, above the first of them.
+    Charts that follow one another and have the same curves have one legend, above the first of them. ``by_row``: a row
+    of the table is a stretch of that time, and its columns are the curves in their order; a closer look takes its
+    values from there then, for a drawing is no more exact than a screen.
     """
     parts: list[Html] = []
     said: Html | None = None
@@ -159,7 +166,8 @@ def panels(title: str, charts: Sequence[Chart], table: Table, *, beside: bool = 
             parts.append(el("div", el("p", chart.title, class_="panel"), drawn))
             said = words
     shown = [el("div", parts, class_="beside")] if beside else parts
-    return figure(title, [*shown, el("p", note, class_="soft")] if note else shown, table)
+    parts = [*shown, el("p", note, class_="soft")] if note else shown
+    return figure(title, parts, table, class_=OVER_TIME if said is not None else None, data_rows=by_row)
 
 
 def drawing(chart: Chart, told: str = "") -> Html:
@@ -188,8 +196,6 @@ def drawing(chart: Chart, told: str = "") -> Html:
         role="img",
         aria_label=told or f"{chart.title}: {chart.y} against {chart.x}; the numbers are in the table below",
         class_="plot",
-        data_x=x.said(),
-        data_y=y.said(),
     )
 
 
@@ -224,17 +230,17 @@ def _y_axis(chart: Chart, heights: Sequence[float]) -> Axis:
 
 
 def _grid(chart: Chart, x: Axis, y: Axis) -> list[Html]:
-    """Two groups, one for each axis, which other charts with the same axis share (see :func:`shared`)."""
+    """Two groups, one for each axis with its scale, which other charts with the same axis share (see :func:`shared`)."""
     left, right, base = x.start, x.end, y.start
     lines = "".join(f"M8 {_n(y.at(v) - 4)}H{_n(right - left + 8)}" for v in y.marks)
     parts = [el("path", d=lines, class_="grid"), *(el("text", short(v), y=_n(y.at(v))) for v in y.marks)]
     middle = _n((y.start + y.end) / 2 - 4)
     turned = {"x": _n(22 - left), "y": middle, "transform": f"rotate(-90 {_n(22 - left)} {middle})"}
     parts.append(el("text", chart.y, class_="tx", **turned))
-    up = el("g", parts, class_="ty", transform=f"translate({_n(left - 8)} 4)")
+    up = el("g", parts, class_="ty", data_at=y.said(), transform=f"translate({_n(left - 8)} 4)")
     parts = [el("text", short(v), x=_n(x.at(v))) for v in x.marks]
     parts.append(el("text", chart.x, x=_n((left + right) / 2), y=18))
-    return [up, el("g", parts, class_="tx", transform=f"translate(0 {_n(base + 16)})")]
+    return [up, el("g", parts, class_="tx", data_at=x.said(), transform=f"translate(0 {_n(base + 16)})")]
 
 
 def _n(value: float) -> str:
@@ -275,13 +281,16 @@ def path(points: Sequence[Point], shape: str = "line", digits: int = 1) -> str:
 
     >>> path([(10, 20), (15.26, 20.5), (20.52, 11)]), path([(10, 20), (15, 20), (20, 11)], "step")
     ('M10 20l5.3.5 5.2-9.5', 'M10 20h10v-9')
+    >>> path([(20, 10), (10, 10), (0, 20)])
+    'M20 10l-10 0-10 10'
     """
     exact = [(round(x, digits), round(y, digits)) for x, y in points]
     start = "M" + _pair(*exact[0])
     moves = [(b[0] - a[0], b[1] - a[1]) for a, b in itertools.pairwise(exact)]
     if shape == "step":
         return start + _steps(moves)
-    return start + "".join(f"{' ' if n else 'l'}{_pair(*move)}" for n, move in enumerate(moves))
+    pairs = [_pair(*move) for move in moves]
+    return start + "".join(f"{'l' if n == 0 else '' if pair[0] == '-' else ' '}{pair}" for n, pair in enumerate(pairs))
 
 
 def _steps(moves: Sequence[Point]) -> str:

@@ -75,7 +75,7 @@ def _over_time(line: Timeline, marks: Sequence[Limit], *, failed: bool, digits: 
         [f"{t - line.step / 2:.6g}", *(f"{v:.4g}" for v in values)] for t, values in zip(times, columns, strict=True)
     ]
     table = Table("The load over time", head, rows, frozenset(range(6)))
-    return panels("The load over time", charts, table)
+    return panels("The load over time", charts, table, by_row=True)
 
 
 def _panel(title: str, unit: str, end: float, *series: Series) -> Chart:

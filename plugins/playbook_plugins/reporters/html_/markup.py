@@ -108,14 +108,12 @@ class Table:
         """
         kept = [n for n in range(len(self.head)) if n == 0 or not self.rows or any(_shown(r[n]) for r in self.rows)]
         right = "".join(f" n{place + 1}" for place, n in enumerate(kept) if n in self.numeric)
-        # End tags of rows and cells may be left out in HTML, and a long campaign has very many.
+        # These end tags may be left out in HTML, and a long campaign has very many.
         body = "".join(f"<tr>{''.join(_cell(row[n], first=n == 0) for n in kept)}" for row in self.rows)
         table = el(
             "table",
-            el("caption", self.caption, class_="sr" if self.hide_caption else None),
-            Html(
-                f"<thead><tr>{''.join(f'<th scope=col>{html(self.head[n])}' for n in kept)}</thead><tbody>{body}</tbody>"
-            ),
+            Html(el("caption", self.caption, class_="sr" if self.hide_caption else None).removesuffix("</caption>")),
+            Html(f"<thead><tr>{''.join(f'<th scope=col>{html(self.head[n])}' for n in kept)}<tbody>{body}"),
             class_=f"data{right}",
         )
         return el("div", table, class_="scroll")

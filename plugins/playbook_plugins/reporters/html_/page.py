@@ -16,6 +16,7 @@ from playbook_kernel.api import PHASES, CampaignResult, ScenarioResult
 from playbook_plugins.reporters.words import clean, left_clean, number, seconds, why
 from playbook_plugins.stats.metrics import REQUEST_RATE, THROUGHPUT, find
 
+from .charts import OVER_TIME
 from .fingerprint import fingerprint
 from .markup import Cell, Content, Html, Table, el, shared
 from .rows import Bar, gantt
@@ -23,6 +24,10 @@ from .scenario import scenario_section
 from .tradeoff import tradeoff
 
 SIGNS = {"completed": "✓", "failed": "✗", "skipped": "-", "cancelled": "■"}
+
+
+CLOSER_CSS = ("uplot/uPlot.min.css", "zoom.css")
+CLOSER_JS = ("uplot/uPlot.iife.min.js", "zoom.js")
 
 
 @frozen
@@ -61,8 +66,13 @@ def render(result: CampaignResult, source: Path, links: str) -> str:
 
 
 def shell(title: str, header: Html, main: Sequence[Html], footer: Html | None = None) -> str:
-    """A page that allows its own style and script and nothing else; ``header`` has a box of class ``bar1``."""
-    css, js = asset("report.css"), asset("report.js")
+    """A page that allows its own style and script and nothing else; ``header`` has a box of class ``bar1``.
+
+    What a closer look needs is on pages that have something to look at only.
+    """
+    closer = any(f'<figure class="{OVER_TIME}"' in part for part in main)
+    css = "".join(map(asset, ["report.css", *(CLOSER_CSS if closer else ())]))
+    js = "".join(map(asset, ["report.js", "curves.js", *(CLOSER_JS if closer else ())]))
     policy = (
         f"default-src 'none'; style-src 'sha256-{_hash(css)}'; script-src 'sha256-{_hash(js)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -84,6 +94,7 @@ def shell(title: str, header: Html, main: Sequence[Html], footer: Html | None = 
             el("main", main, id="results"),
             footer,
             el("div", id="said", class_="sr", role="status", aria_live="polite"),
+            Html(f"<!-- uPlot, a part of the script below. {asset('uplot/LICENSE')} -->") if closer else None,
             el("script", Html(js)),
         )
     )

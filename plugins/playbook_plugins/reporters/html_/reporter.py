@@ -13,7 +13,10 @@ from .page import render
 
 
 class HtmlReporter(Reporter[Options]):
-    """``report.html``: one file that opens offline; verdicts, charts each with its table, what ran where, evidence."""
+    """``report.html``: one file that opens offline; verdicts, charts each with its table, what ran where, evidence.
+
+    Those over time can be looked at closely.
+    """
 
     def write(self, result: CampaignResult, into: Path) -> Sequence[Path]:
         page = render(result, self.options.folder(into), self.options.links(into))
