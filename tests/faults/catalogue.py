@@ -88,7 +88,7 @@ FAULTS: Sequence[Fault] = (
     Fault("port taken", f"setsid python3 -c '{_LISTEN}' >/dev/null 2>&1 </dev/null & sleep 0.3", "fuser -k 8090/tcp; :", ("start", "health")),
     Fault(
         "networks exhausted", "for i in $(seq 40); do docker network create x$i || break; done; :",
-        "docker network ls -q --filter name=^x | xargs -r docker network rm; :", ("start", "command", "engine", "config", "network"),
+        "docker network ls -q --filter name=^x | xargs -r docker network rm; :", ("node",),
     ),
     Fault("disk full", "dd if=/dev/zero of=/fill bs=1M 2>/dev/null; dd if=/dev/zero of=/fill2 bs=1 2>/dev/null; :", "rm -f /fill /fill2", ("node", "command", "start", "engine")),
     Fault("read-only disk", "mount -o remount,ro /", "mount -o remount,rw /", ("node", "command", "start", "engine")),
