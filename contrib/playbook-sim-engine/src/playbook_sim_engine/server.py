@@ -48,6 +48,7 @@ def run(settings: Settings, faults: Faults) -> int:
 
 async def _serve(settings: Settings, faults: Faults, loop: asyncio.AbstractEventLoop) -> int:
     lifecycle = Lifecycle(faults, settings.startup_delay_s, loop)
+    stop = _heeding_signals(lifecycle, loop)
     app: BaseApp = (RouterApp if settings.role == "router" else EngineApp)(settings, lifecycle, loop)
     connections: set[Connection] = set()
     server = await loop.create_server(
@@ -58,7 +59,7 @@ async def _serve(settings: Settings, faults: Faults, loop: asyncio.AbstractEvent
         await app.open()
         _LOG.info("playbook-sim-engine %s listening on %s:%d, model %s", __version__, host, port, settings.model)
         lifecycle.begin()
-        await _asked_to_stop(lifecycle, loop)
+        await stop.wait()
         lifecycle.draining = True
         server.close()
         await _drain(connections, settings.grace_s, loop)
@@ -72,7 +73,8 @@ def _family(settings: Settings) -> int:
     return socket.AF_INET6 if ":" in settings.host else socket.AF_INET
 
 
-async def _asked_to_stop(lifecycle: Lifecycle, loop: asyncio.AbstractEventLoop) -> None:
+def _heeding_signals(lifecycle: Lifecycle, loop: asyncio.AbstractEventLoop) -> asyncio.Event:
+    """What is set when somebody asks for the end. Whoever reads that we listen may ask at once, so this comes first."""
     stop = asyncio.Event()
 
     def on_signal(number: int) -> None:
@@ -85,7 +87,7 @@ async def _asked_to_stop(lifecycle: Lifecycle, loop: asyncio.AbstractEventLoop) 
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    await stop.wait()
+    return stop
 
 
 async def _drain(connections: set[Connection], grace: float, loop: asyncio.AbstractEventLoop) -> None:
