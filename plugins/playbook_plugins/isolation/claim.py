@@ -55,7 +55,7 @@ while :; do
   rm -f -- "$f" 2>/dev/null || break
 done
 drop() { [ "$f" -ef /proc/self/fd/9 ] && rm -f -- "$f"; exit 0; }
-trap drop TERM HUP INT
+trap drop TERM HUP INT PIPE
 [ "$2" = 0 ] && drop
 printf 'claimed\t%s\n' $$
 while l=$(exec 9<&-; timeout $w "$2" head -n 1) && [ -n "$l" ]; do echo "$l"; done

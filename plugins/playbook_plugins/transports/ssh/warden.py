@@ -39,7 +39,8 @@ _PLAIN_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh"})
 # Lines on its pipe: `+ ID GROUP SECONDS` from a command, and from us `k ID` (TERM), `K ID` (KILL), `- ID` (it has ended:
 # what is left of its group goes too); `r ID GROUP DIR` from the runner, which has no deadline and leaves a folder. `p1`: the
 # group of command 1, `d1`: when it must have ended. `a` asks it for a line. Commands
-# of the runner say their number a moment before they lead their group.
+# of the runner say their number a moment before they lead their group. An answer to `a` may meet a connection that is gone,
+# and then there is most to do: no SIGPIPE may end it.
 SCRIPT = f"""\
 trap '' HUP INT TERM
 read -r a a a a g a </proc/$$/stat
@@ -49,6 +50,7 @@ read -r a a a a g a </proc/$$/stat
   kill -KILL $!
   echo .
 }} 2>/dev/null | {{
+  trap '' PIPE
   read -r me a </proc/self/stat
   echo "playbook-guard: $me $$ $g ${{SHELL##*/}}." >&2
   echo "playbook-guard: $me $$ $g ${{SHELL##*/}}."
