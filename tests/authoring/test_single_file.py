@@ -227,14 +227,18 @@ def test_it_is_left_out_by_its_name(root: Path, name: str) -> None:
     assert "no benchmark is called 'my-bench'" in done.out
 
 
-@pytest.mark.parametrize("name", ["my_bench.py", "my_bench", "./my_bench.py"])
-def test_it_is_disabled_for_good_and_enabled_again(root: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "again"),
+    [("my_bench.py", "./my_bench.py"), ("my_bench", "my_bench.py"), ("./my_bench.py", "my_bench")],
+)
+def test_it_is_disabled_for_good_and_enabled_again(root: Path, name: str, again: str) -> None:
     in_defaults(root, "./my_bench.py")
     assert call("plugins", "disable", name, cwd=root).code == 0
     assert "no benchmark is called 'my-bench'" in call("validate", cwd=root).out
     [row] = call("plugins", "list", "--kind", "file", "--json", cwd=root).json
     assert (row["name"], row["state"]) == ("my_bench.py", "disabled")
-    assert call("plugins", "enable", name, cwd=root).code == 0
+    assert "nothing that is installed" not in call("plugins", "doctor", cwd=root).out
+    assert call("plugins", "enable", again, cwd=root).code == 0
     assert call("validate", cwd=root).code == 0
     [row] = call("plugins", "list", "--kind", "file", "--json", cwd=root).json
     assert row["state"] == "ok"

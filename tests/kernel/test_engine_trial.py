@@ -95,6 +95,9 @@ def yields_and_raises(ctx):
 def empty(ctx):
     return Measurement({})
 
+def unknown(ctx):
+    return Measurement({"fine": Metric(1.0, "1"), "speed": Metric(float("nan"), "1"), "more": Metric(float("inf"), "1")})
+
 def number(ctx):
     return 5
 
@@ -169,6 +172,7 @@ ONCE = (
     "discover-contradicts", "discover-number", "discover-object_fact", "deploy-text", "deploy-not_json", "deploy-nobody",
     "healthcheck-number", "healthcheck-strange", "healthcheck-sick", "healthcheck-tired", "healthcheck-nobody",
     "healthcheck-yields_and_raises", "benchmark-number", "benchmark-not_metrics", "benchmark-empty",
+    "benchmark-unknown",
     "benchmark-enormous", "benchmark-nobody", "collect-text", "cleanup-number", "cleanup-leaves", "cleanup-sees",
     "deploy-forgets",
 )  # fmt: skip
@@ -350,6 +354,7 @@ def test_an_answer_or_an_event_of_the_wrong_kind_is_the_plugins_error(ran: Ran, 
         ("healthcheck-sick", "unhealthy: engine on n1: sick", "health"),
         ("benchmark-nobody", "no plugin took playbook_benchmark on", "phase"),
         ("benchmark-empty", "nothing was measured", "phase"),
+        ("benchmark-unknown", "nothing was measured: speed is nan, more is inf", "phase"),
     ],
 )
 def test_a_phase_without_a_result_has_failed(ran: Ran, name: str, words: str, error_class: str) -> None:

@@ -21,7 +21,7 @@ from playbook_kernel.loading.offers import normal, offers
 from playbook_kernel.model import PluginPolicy
 from playbook_kernel.scope import run_all
 
-from .common import check_required, echo_json, near
+from .common import check_required, echo_json, names_of, near
 from .installed import ALL_KINDS, Installed
 from .slips import slips
 
@@ -95,8 +95,9 @@ def _named(offer: Offer) -> str:
 def _policy(there: Installed) -> Iterator[Finding]:
     policy, every = there.policy, [o for kind in ALL_KINDS for o in there.by_kind[kind]]
     known = {w for o in every for w in (normal(o.name), f"{o.kind}:{o.name}", o.distribution)}
+    files = {name for file in there.files_out for name in names_of(file)}
     for name in policy.disable:
-        if (name if ":" in name else normal(name)) not in known:
+        if name not in files and (name if ":" in name else normal(name)) not in known:
             yield Finding("plugins.disable", f"{name!r} is nothing that is installed", error=False)
     for name, pin in policy.prefer.items():
         kind, _, short = name.rpartition(":")

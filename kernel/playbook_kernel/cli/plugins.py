@@ -216,6 +216,8 @@ def disable(obj: dict[str, Any], *, name: str, as_json: bool) -> None:
 def enable(obj: dict[str, Any], *, name: str, as_json: bool) -> None:
     """Use the plugin NAME again."""
     there = installed(obj)
+    same = next((names_of(f) for f in there.files_out if name in names_of(f)), {name})
+    name = next((n for n in there.policy.disable if n in same), name)
     if name not in there.policy.disable:
         listed = ", ".join(there.policy.disable) or "nothing"
         raise ConfigError([f"{name!r} is not disabled"], hint=f"the defaults file disables {listed}")

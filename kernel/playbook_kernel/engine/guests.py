@@ -99,12 +99,12 @@ class Guests:
 
     def _leave_out(self, plugin: str, why: str) -> None:
         self._out.add(plugin)
-        logs.logger("plugins").error("a plugin is left out", plugin=plugin, why=why)
+        logs.logger("plugins").info("a plugin is left out", plugin=plugin, why=why)
         self.note(f"plugin {plugin} is left out from now on: {why}")
 
     def _failed(self, plugin: str, hook: str, error: BaseException) -> None:
         if self._tell_once(plugin, hook, f"plugin {plugin} failed in {hook}: {words(error)}"):
-            logs.logger("plugins").error("a plugin failed", plugin=plugin, hook=hook, exc_info=error)
+            logs.logger("plugins").info("a plugin failed", plugin=plugin, hook=hook, exc_info=error)
 
     def _tell_once(self, plugin: str, what: str, message: str) -> bool:
         if new := (plugin, what) not in self._told:

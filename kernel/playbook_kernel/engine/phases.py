@@ -15,6 +15,7 @@ cleanup        a plugin raises, or something of ours is left on a node
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -228,8 +229,9 @@ class TrialRun:
         measured = self._ask_for(
             Measurement, "playbook_benchmark", deployment=self._deployment, load=self.ctx.trial.scenario.load
         )
-        if not measured.metrics:
-            raise PhaseFailed("the benchmark gave no metric at all: nothing was measured")
+        unknown = [f"{name} is {m.value}" for name, m in measured.metrics.items() if not math.isfinite(m.value)]
+        if unknown or not measured.metrics:
+            raise PhaseFailed(f"nothing was measured: {', '.join(unknown) or 'the benchmark gave no metric at all'}")
         self._measurement = measured
 
     def _collect(self) -> None:

@@ -73,7 +73,6 @@ def _promised(promise: Callable[..., Any]) -> Sequence[tuple[Any, type]]:
 
 
 def _crosses(hook: str, said: Any) -> None:
-    name = type(said).__name__
     try:
         data = encode(said)
         if (size := len(json.dumps(data))) > LIMIT:
@@ -81,4 +80,4 @@ def _crosses(hook: str, said: Any) -> None:
         if attrs.has(type(said)):
             decode(data, type(said))
     except (TypeError, ValueError, RecursionError) as error:
-        raise PluginError(f"{hook} gave a {name} that cannot be kept: {error}") from error
+        raise PluginError(f"{hook} gave a {type(said).__name__} that cannot be kept: {error}") from error
