@@ -103,7 +103,7 @@ class Loader:
         if not candidates:
             raise DriverNotFound(
                 f"no {kind} is called {name!r}; {instead(name, self.names(kind), 'installed')}",
-                hint="`playbook-kernel plugins` lists what is installed and what is quarantined",
+                hint="`playbook-kernel plugins` lists what is installed, `... plugins doctor` says what is wrong with it",
             )
         if len(candidates) > 1:
             raise DriverConflict(
@@ -275,7 +275,11 @@ def _wrong_type(offer: Offer, plugin: Any) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}{_where(traceback.extract_tb(error.__traceback__))}"
+    return (  # its own words end with the name of the file, without the folder
+        f"{type(error).__name__}: {error.msg} at {error.filename}:{error.lineno}"
+        if isinstance(error, SyntaxError) and error.filename
+        else f"{type(error).__name__}: {error}{_where(traceback.extract_tb(error.__traceback__))}"
+    )
 
 
 def _where(stack: Sequence[traceback.FrameSummary]) -> str:

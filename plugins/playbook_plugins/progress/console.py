@@ -8,17 +8,17 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from playbook_kernel.api import redacted
+from playbook_kernel.api import redact, redacted
 
 from .board import printable
 from .plain import View
 
 _PLACE = ("scenario", "node", "check")
-_OWN = ("event", "level", "timestamp", "logger", "error", *_PLACE)
+_OWN = ("event", "level", "timestamp", "logger", "error", "exc_info", *_PLACE)
 
 
 class ConsoleLines(logging.Handler):
-    """Takes the place of the handler that writes to standard error; what has a traceback is left to that one."""
+    """Takes the place of the handler that writes to standard error; at level DEBUG what has a traceback is left to that one."""
 
     def __init__(self, view: View, before: logging.Handler) -> None:
         super().__init__(before.level)
@@ -27,7 +27,7 @@ class ConsoleLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError, ValueError):  # a closed pipe must not end the campaign
-            if record.exc_info or (isinstance(record.msg, Mapping) and record.msg.get("exc_info")):
+            if _raised(record) and logging.getLogger().level <= logging.DEBUG:
                 self._before.emit(record)
             else:
                 self.view.say(in_words(record))
@@ -50,6 +50,16 @@ def in_words(record: logging.LogRecord) -> str:
     what = str(said.get("event", "")) if said else record.getMessage()
     parts = [record.levelname.lower(), *(str(said[k]) for k in _PLACE if said.get(k)), what]
     parts += [str(said["error"])] if said.get("error") else []
+    parts += [redact(raised)] if (raised := _raised(record)) else []
     rest = [str(v) if k == "status" else f"{k} {v}" for k, v in said.items() if k not in _OWN and k[0] != "_"]
     more = f" ({', '.join(rest)})" if rest else ""
     return printable(" ".join(f"{': '.join(parts)}{more}".split()))
+
+
+def _raised(record: logging.LogRecord) -> str:
+    """The error that a line comes with; empty if it is about none."""
+    given: Any = record.exc_info or (record.msg.get("exc_info") if isinstance(record.msg, Mapping) else None)
+    if given is True:
+        given = sys.exc_info()
+    error = given[1] if isinstance(given, tuple) else given
+    return f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else ""
