@@ -237,6 +237,7 @@ def test_it_is_disabled_for_good_and_enabled_again(root: Path, name: str, again:
     assert "no benchmark is called 'my-bench'" in call("validate", cwd=root).out
     [row] = call("plugins", "list", "--kind", "file", "--json", cwd=root).json
     assert (row["name"], row["state"]) == ("my_bench.py", "disabled")
+    assert "not used: disabled" in call("plugins", "show", again, cwd=root).out
     assert "nothing that is installed" not in call("plugins", "doctor", cwd=root).out
     assert call("plugins", "enable", again, cwd=root).code == 0
     assert call("validate", cwd=root).code == 0

@@ -227,8 +227,8 @@ def test_o47_each_node_is_asked_for_its_own_places() -> None:
     facts: dict[str, Fact] = {"cpus": 4}
     asked = []
     for name in ("a", "b"):
-        node = Node(name, DriverRef("fake"), stage_dir=f"/stage/{name}", work_dir=f"/work/{name}")
+        node = Node(name, DriverRef("fake"), stage_dir=f"/stage/{name}", work_dir=f"/data/{name}")
         session = FakeSession({"sh *": "/dev/x 100 50 50 50% /\n"}, node=node)
         assert [v.check for v in checks._disks(node, session, facts)] == ["disk"]
-        asked.append([w for w in session.commands[0] if w.startswith(("/stage", "/work"))])
-    assert asked == [["/stage/a", "/work/a"], ["/stage/b", "/work/b"]]
+        asked.append([w for w in session.commands[0] if w.startswith(("/stage", "/data"))])
+    assert asked == [["/stage/a", "/data/a"], ["/stage/b", "/data/b"]]

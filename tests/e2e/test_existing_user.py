@@ -19,7 +19,7 @@ nodes:
     tags: [a]
     role: master
     docker_compose_path: /opt/inference
-    work_dir: /opt/work
+    work_dir: /opt/bench
   node2:
     host: {n2}
     username: root
@@ -72,7 +72,7 @@ test_execution:
   node: node1
   script: run_test.sh
   timeout: 60
-  result_paths: [/opt/work/out/]
+  result_paths: [/opt/bench/out/]
   collection_mode: detailed
 """
 COMPOSE = """\
@@ -129,7 +129,7 @@ def test_the_files_of_the_earlier_tool_run_unchanged(lab, tmp_path):
 
     run = root / done.json["run"]
     output = (run / "001_pair/logs/test_output.log").read_text()
-    assert "name 001_pair in /opt/work, path /opt/work, results /opt/work/out" in output
+    assert "name 001_pair in /opt/bench, path /opt/bench, results /opt/bench/out" in output
     kept = {a["path"]: a for a in trial["artifacts"]}
     assert any(p.endswith("numbers.txt") and not a["partial"] for p, a in kept.items())
     assert {"node1", "node2"} <= {a["node"] for a in kept.values()}

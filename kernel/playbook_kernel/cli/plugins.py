@@ -78,6 +78,8 @@ def show(obj: dict[str, Any], *, name: str, as_json: bool) -> None:
         about |= {"distribution": "", "version": "", "state": "ok"}
         if inspect.ismodule(loaded):
             about |= {"kind": "file", "name": Path(loaded.__file__ or name).name, "target": loaded.__name__}
+            if not {loaded.__file__, loaded.__name__} & {*there.files}:
+                about["state"] = "disabled"
         else:
             target = f"{loaded.__module__}:{loaded.__qualname__}"
             about |= {"kind": loaded.kind, "name": name.rpartition(":")[2], "target": target}
@@ -111,7 +113,7 @@ def show(obj: dict[str, Any], *, name: str, as_json: bool) -> None:
 def _file_called(there: Installed, name: str) -> Any | None:
     """The single-file plugin that is called so: by its path, as `list` shows it, or by its file's name."""
     short = name.removeprefix("file:")
-    found = [f for f in there.files if short in names_of(f)]
+    found = [f for f in (*there.files, *there.files_out) if short in names_of(f)]
     return load_file(found[0]) if len(found) == 1 else None
 
 

@@ -99,6 +99,7 @@ class Guests:
 
     def _leave_out(self, plugin: str, why: str) -> None:
         self._out.add(plugin)
+        # in the log only: the note is what the user is told, once
         logs.logger("plugins").info("a plugin is left out", plugin=plugin, why=why)
         self.note(f"plugin {plugin} is left out from now on: {why}")
 

@@ -49,7 +49,7 @@ def free(path: Path) -> Path:
 def landing(origin: str, base: str) -> PurePosixPath:
     """Where a remote path lands below the artifacts folder: its place relative to ``base``, else its last part.
 
-    >>> str(landing("/opt/work/results/run1", "/opt/work")), str(landing("/var/log/x.log", "/opt/work"))
+    >>> str(landing("/opt/bench/results/run1", "/opt/bench")), str(landing("/var/log/x.log", "/opt/bench"))
     ('results/run1', 'x.log')
     """
     path, root = PurePosixPath(origin), PurePosixPath(base or "/nonexistent")

@@ -29,7 +29,7 @@ def test_keys_of_nodes(existing):
         "master",
         ("gpu", "prefill"),
         "/opt/inference",
-        "/opt/work",
+        "/opt/bench",
     )
     assert (node1.composer, node2.composer) == ("auto", "v1")
     assert (node1.enabled, node3.enabled) == (True, False), "yes and off are booleans, as YAML 1.1 has them"

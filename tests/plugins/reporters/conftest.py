@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 from playbook_kernel.api import Artifact, CampaignResult, ScenarioResult
+from playbook_plugins.reporters.html_ import HtmlReporter
+from playbook_plugins.reporters.source import Options
 
-from tests.plugins.reporters.browser import browser
+from tests.plugins.reporters.browser import Browser, Page, browser
 from tests.plugins.reporters.samples import campaign, good, trial
 
 __all__ = ["browser"]
@@ -51,3 +53,11 @@ def run(tmp_path: Path) -> tuple[CampaignResult, Path]:
     (tmp_path / "001_pd" / kept[1].path).write_text("".join(json.dumps(line) + "\n" for line in lines))
     more = ScenarioResult("005_more", "completed", trials=(evolve(trial("005_more", ttft=90.5), trial="pk-1-9"),))
     return campaign(evolve(first, trials=(measured,)), *rest, more), tmp_path
+
+
+@pytest.fixture
+def page(browser: Browser, run: tuple[CampaignResult, Path]) -> Page:
+    """Its report, open."""
+    result, folder = run
+    [path] = HtmlReporter(Options()).write(result, folder)
+    return browser.open(path.as_uri())

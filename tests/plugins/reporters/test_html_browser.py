@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playbook_kernel.api import CampaignResult
 from playbook_plugins.reporters.html_ import HtmlReporter
 from playbook_plugins.reporters.html_.charts import Chart, Series, draw
 from playbook_plugins.reporters.html_.markup import Table, el
@@ -17,13 +16,6 @@ from tests.plugins.reporters.browser import Browser, Page
 from tests.plugins.reporters.samples import hostile
 
 FIRST = "document.querySelector('table.data')"
-
-
-@pytest.fixture
-def page(browser: Browser, run: tuple[CampaignResult, Path]) -> Page:
-    result, folder = run
-    [path] = HtmlReporter(Options()).write(result, folder)
-    return browser.open(path.as_uri())
 
 
 def column(page: Page, n: int) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from playbook_kernel.api import CampaignResult, ScenarioResult
+from playbook_kernel.api import ScenarioResult
 from playbook_plugins.reporters.html_ import HtmlReporter
 from playbook_plugins.reporters.source import Options
 
@@ -22,13 +22,6 @@ TELEMETRY = (
     "[...document.querySelectorAll('figure.time')].find(f => f.querySelector('svg.plot').ariaLabel.includes('Accel'))"
 )
 DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
-
-
-@pytest.fixture
-def page(browser: Browser, run: tuple[CampaignResult, Path]) -> Page:
-    result, folder = run
-    [path] = HtmlReporter(Options()).write(result, folder)
-    return browser.open(path.as_uri())
 
 
 def opened(page: Page, figure: str = LOAD) -> Page:
